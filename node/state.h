@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MPL-2.0
+ *
+ * The inside of struct node, shared by core.c (offences, ticks), replica.c (entries), changes.c
+ * (the kernel), submit.c (sealed reports and receipts) and link.c (the connection). Nobody else
+ * includes this.
+ */
+#ifndef KBAN_NODE_STATE_H
+#define KBAN_NODE_STATE_H
+
+#include "node/brokertime.h"
+#include "node/core.h"
+#include "node/outbox.h"
+#include "node/own.h"
+#include "node/stage.h"
+
+#define NODE_SLOW_MS	    (NODE_RETRY_MAX_MS * 8)  /* fork, upgrade needed: between attempts */
+#define NODE_REVOKED_MS	    (NODE_RETRY_MAX_MS * 20) /* revoked */
+#define NODE_GREETING_MS    10000		     /* from the attempt to Welcome */
+#define NODE_BAD_MAX	    16			     /* malformed messages on one connection */
+#define NODE_SWEEP_MS	    10000		     /* between looks for own bans that are over */
+#define NODE_STORE_RETRY_MS 1000		     /* after a full disk */
+#define NODE_CLOCK_OFF_MS   60000
+/* Broker time corrected by more: the kernel's timeouts are set anew. */
+#define NODE_RETIME_MS	     1000
+#define NODE_RETIME_EVERY_MS 10000
+#define NODE_FENCES	     256
+#define NODE_SAID	     64
+
+enum link_phase {
+	LINK_DOWN,
+	LINK_CONNECTING,
+	LINK_GREETING,
+	LINK_UP,
+};
+
+struct link {
+	enum link_phase phase;
+	enum node_link
+		trouble; /* NODE_FORK, NODE_REVOKED, NODE_UPGRADE_NEEDED; NODE_OFFLINE: none */
+	size_t which;	 /* broker */
+	uint64_t phase_ms, heard_ms, beat_ms, next_try_ms; /* boot clock */
+	uint64_t retry_ms;
+	unsigned bad, silent_drops;
+	bool was_live, said_down, said_digest;
+	uint8_t session[KBAN_SESSION_SIZE];
+	struct kban_place head;	 /* that Welcome named */
+	uint64_t behind_seq;	 /* where we were behind at the newest probe, + 1; 0: in step */
+	uint64_t newest_counter; /* of our newest report, by Welcome, verified */
+	size_t nonce_n;
+	uint8_t nonce[16];
+};
+
+struct submit {
+	bool durable;	  /* the sealed report is on disk: it may leave */
+	uint64_t send_ms; /* not before (boot clock) */
+	uint64_t seal_ms;
+	uint32_t said; /* the refusal that was logged last */
+};
+
+struct safe_row { /* a range that is safe in this kernel */
+	struct kban_prefix prefix;
+	bool seen;
+	UT_hash_handle hh;
+};
+
+struct fence { /* once this batch is in the kernel, so is everything up to seq */
+	uint64_t batch, seq;
+};
+
+struct said { /* exempt addresses that were logged */
+	size_t next;
+	struct kban_prefix v[NODE_SAID];
+};
+
+struct node {
+	struct node_config config;
+	struct kban_prefix *excepted;
+	struct kban_key self;
+	struct store *store;
+	const struct kban_clock *clock;
+	struct node_ports ports;
+
+	struct ledger *ledger;
+	struct own own;
+	struct outbox outbox;
+	struct stage stage;
+	struct brokertime time;
+	struct link link;
+	struct submit submit;
+
+	struct safe_row *safes;
+	uint64_t next_safe_end_ms; /* broker time */
+	uint64_t last_batch;
+	int64_t timed_offset; /* broker time minus boot clock when the kernel's timeouts were last
+				 all set */
+	uint64_t timed_ms;
+	size_t fences_n;
+	struct fence fences[NODE_FENCES];
+	uint64_t enforced_seq;
+	struct enforce_status status;
+
+	uint64_t ack_seq; /* to be acknowledged once stored; 0: nothing */
+	uint64_t sweep_ms, store_retry_ms;
+	bool disk_full, log_missing, clock_off, said_revoked;
+	struct said said;
+	struct node_counts counts;
+};
+
+struct instant { /* one moment by both clocks */
+	uint64_t boot_ms, broker_ms;
+};
+struct instant node_instant(const struct node *n);
+uint64_t node_seq(const struct node *n);
+/* This node's own row in the ledger; NULL before the log has brought its grant. */
+const struct ledger_principal *node_self(const struct node *n);
+/* Makes everything staged durable, after sealing a report if one can be sent; then acknowledges and
+ * sends. 0, STORE_FULL (kept for a retry), < 0 fatal. */
+int node_commit(struct node *n) kban_must_check;
+/* An own ban is over before its time: about the address (safe, never-ban, unbanned). */
+void node_lift(struct node *n, struct own_ban *b);
+/* The same, but what waits in the outbox about it still goes to the fleet, which judges it. */
+void node_lift_here(struct node *n, struct own_ban *b);
+/* One event of the prefix has left the outbox. */
+void node_own_answered(struct node *n, const struct kban_prefix *p, bool in_ledger);
+
+/* changes.c ------------------------------------------------------------------------------------ */
+
+struct change;
+/* Prefixes whose wanted state may change by entries that are about to be folded. */
+struct changes {
+	struct node *node;
+	struct change *set; /* uthash */
+	bool safes, brokers;
+};
+void changes_free(struct changes *c);
+/* Notes p, whose wanted state may have changed. */
+void changes_touch(struct changes *c, const struct kban_prefix *p);
+/* To be called before the fold of r: notes what its events may end. */
+void changes_before(struct node *n, struct changes *c, const struct kban_report *r);
+/* After the fold: tells the kernel how each of them is to be now, in one batch. */
+void changes_enforce(struct node *n, struct changes *c);
+/* Everything, at start and when broker time was corrected. */
+void want_enforce_all(struct node *n);
+/* Ranges that ended by themselves. */
+void want_tick(struct node *n);
+/* When the kernel should forget p (boot clock); 0: not wanted. */
+uint64_t want_until(const struct node *n, const struct kban_prefix *p, const struct instant *now);
+/* Why this node does not ban p by itself: NULL, or words for the log. */
+const char *want_exempt(const struct node *n, const struct kban_prefix *p);
+uint64_t want_send(struct node *n, const struct enforce_op *ops, size_t ops_n, bool all);
+void want_fence(struct node *n, uint64_t seq);
+
+/* replica.c ------------------------------------------------------------------------------------ */
+
+enum replica_result {
+	REPLICA_BAD = 1, /* nothing of the message was applied */
+	REPLICA_NEWER,	 /* needs a newer program */
+};
+/* Folds what is in the store. *error is the caller's to free. */
+int replica_load(struct node *n, char **error) kban_must_check;
+/* Verifies, folds, enforces and stages; 0 or enum replica_result. */
+int replica_entries(struct node *n, const struct kban_entries *m) kban_must_check;
+
+/* submit.c ------------------------------------------------------------------------------------- */
+
+void submit_seal(struct node *n);
+/* Sends the sealed report if it may leave and its time has come. */
+void submit_send(struct node *n);
+/* Our own report arrived in the log with these outcomes. */
+void submit_logged(struct node *n, const struct ledger_verdict *v);
+void submit_receipt(struct node *n, const struct kban_receipt *r);
+
+/* link.c --------------------------------------------------------------------------------------- */
+
+void link_tick(struct node *n);
+void link_send(struct node *n, struct kban_message *m);
+void link_drop(struct node *n, const char *why);
+void link_trouble(struct node *n, enum node_link trouble, const char *why);
+void link_progress(struct node *n);
+void link_beat(struct node *n);
+
+#endif

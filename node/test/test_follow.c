@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "node/test/node_world.h"
+
+#include <time.h>
+
+#include "node/follow.h"
+#include "node/rules.h"
+
+#define S 1000ULL
+
+struct fixture {
+	struct world *w;
+	struct rules *rules;
+	struct detector *detector;
+	struct follow *follow;
+	char log[96];
+	struct kban_clock clock;
+};
+
+static void follow_up(struct fixture *f)
+{
+	const uint8_t key[16] = {1};
+	struct follow_config config = {
+		.path = f->log,
+		.start = TAIL_FROM_BEGINNING,
+		.rules = f->rules,
+		.node = f->w->node,
+		.store = f->w->store,
+	};
+
+	detector_new(&f->detector, &detector_defaults, key);
+	f->clock = (struct kban_clock){world_wall, world_boot, f->w};
+	config.detector = f->detector;
+	config.clock = &f->clock;
+	assert_int_equal(follow_new(&f->follow, &config), 0);
+}
+
+static void follow_down(struct fixture *f)
+{
+	follow_free(f->follow);
+	detector_free(f->detector);
+}
+
+/* As kill -9: what was not committed is gone, windows too. */
+static void restart(struct fixture *f)
+{
+	follow_down(f);
+	node_restart(f->w);
+	follow_up(f);
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = kban_zalloc(sizeof(*f));
+	void *w = NULL;
+
+	setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3", 1);
+	tzset();
+	world_setup(&w);
+	f->w = w;
+	snprintf(f->log, sizeof(f->log), "%s.log", f->w->folder);
+	assert_int_equal(rules_default(&f->rules), 0);
+	follow_up(f);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+	void *w = f->w;
+	char old[128];
+
+	follow_down(f);
+	rules_free(f->rules);
+	unlink(f->log);
+	snprintf(old, sizeof(old), "%s.0", f->log);
+	unlink(old);
+	world_teardown(&w);
+	free(f);
+	return 0;
+}
+
+/* n failed logins, a second apart, the last one `ago` seconds ago. */
+static void write_failures(struct fixture *f, const char *address, unsigned n, unsigned ago)
+{
+	FILE *log = fopen(f->log, "a");
+	char stamp[64];
+	struct tm tm;
+
+	assert_non_null(log);
+	for (unsigned i = 0; i < n; i++) {
+		time_t t = (time_t)(f->w->wall_ms / 1000) - ago - (n - 1 - i);
+
+		localtime_r(&t, &tm);
+		strftime(stamp, sizeof(stamp), "%d/%b/%Y %H:%M:%S", &tm);
+		fprintf(log,
+			"[%s] IMAP: Invalid password for user joe@example.com. Attempt from IP "
+			"address %s\n",
+			stamp, address);
+	}
+	fclose(log);
+}
+
+static void read_all(struct fixture *f)
+{
+	int r;
+
+	do {
+		r = follow_read(f->follow);
+		assert_true(r >= 0);
+	} while (r);
+}
+
+static void ten_failures_ban_and_store_offence_and_place_together(void **state)
+{
+	struct fixture *f = *state;
+
+	write_failures(f, "198.51.100.7", 9, 0);
+	read_all(f);
+	assert_int_equal(banned(f->w, "198.51.100.7"), 0);
+	write_failures(f, "198.51.100.7", 1, 0);
+	read_all(f);
+	assert_true(banned(f->w, "198.51.100.7"));
+	assert_int_equal(rows_count(f->w, "o"), 1);
+	assert_int_equal(rows_count(f->w, "p"), 1);
+}
+
+static void backlog_bans_for_what_remains_in_local_time(void **state)
+{
+	struct fixture *f = *state;
+
+	write_failures(f, "198.51.100.7", 10, 200);
+	write_failures(f, "198.51.100.8", 10, 400);
+	read_all(f);
+	assert_int_equal(banned(f->w, "198.51.100.7"), f->w->boot_ms + 100 * S);
+	assert_int_equal(banned(f->w, "198.51.100.8"), 0);
+	assert_int_equal(rows_count(f->w, "o"), 2); /* one of them history */
+}
+
+static void window_is_rebuilt_after_a_restart(void **state)
+{
+	struct fixture *f = *state;
+
+	write_failures(f, "198.51.100.7", 6, 5);
+	read_all(f);
+	f->w->boot_ms += 2 * S;
+	write_failures(f, "198.51.100.99", 1, 4);
+	read_all(f);
+	restart(f);
+	write_failures(f, "198.51.100.7", 4, 0);
+	read_all(f);
+	assert_true(banned(f->w, "198.51.100.7"));
+}
+
+static void offences_reported_before_a_restart_are_not_reported_again(void **state)
+{
+	struct fixture *f = *state;
+
+	write_failures(f, "198.51.100.8", 3, 12); /* keeps a window open from before */
+	write_failures(f, "198.51.100.7", 10, 0);
+	read_all(f);
+	assert_int_equal(rows_count(f->w, "o"), 1);
+	restart(f);
+	write_failures(f, "198.51.100.9", 1, 0);
+	read_all(f);
+	assert_int_equal(rows_count(f->w, "o"), 1);
+	assert_int_equal(node_counts(f->w->node)->offences, 0);
+}
+
+static void rotation_while_down_loses_no_line(void **state)
+{
+	struct fixture *f = *state;
+	char old[128];
+
+	write_failures(f, "198.51.100.7", 5, 5);
+	read_all(f);
+	write_failures(f, "198.51.100.7", 2, 3);
+	follow_down(f);
+	snprintf(old, sizeof(old), "%s.0", f->log);
+	assert_int_equal(rename(f->log, old), 0);
+	write_failures(f, "198.51.100.7", 3, 0);
+	node_restart(f->w);
+	follow_up(f);
+	read_all(f);
+	assert_true(banned(f->w, "198.51.100.7"));
+}
+
+/* Where a window began is gone, but not the file that was read last. */
+static void rotations_that_drop_the_windows_file_lose_no_unread_line(void **state)
+{
+	struct fixture *f = *state;
+	char old[128];
+
+	snprintf(old, sizeof(old), "%s.0", f->log);
+	write_failures(f, "198.51.100.8", 3, 12);
+	read_all(f);
+	assert_int_equal(rename(f->log, old), 0);
+	write_failures(f, "198.51.100.7", 5, 5);
+	f->w->boot_ms += 2 * S;
+	read_all(f);
+	write_failures(f, "198.51.100.7", 5, 0);
+	follow_down(f);
+	assert_int_equal(rename(f->log, old), 0);
+	write_failures(f, "198.51.100.9", 1, 0);
+	node_restart(f->w);
+	follow_up(f);
+	read_all(f);
+	assert_true(banned(f->w, "198.51.100.7"));
+}
+
+/* What was read last is gone, and a file that came meanwhile has its inode. */
+static void new_file_in_an_old_inode_is_not_taken_for_what_was_read(void **state)
+{
+	struct fixture *f = *state;
+
+	write_failures(f, "198.51.100.8", 9, 12);
+	read_all(f);
+	f->w->boot_ms += 2 * S;
+	read_all(f);
+	follow_down(f);
+	assert_int_equal(truncate(f->log, 0), 0);
+	FILE *log = fopen(f->log, "a");
+	char stamp[32];
+	time_t now = (time_t)(f->w->wall_ms / 1000);
+
+	assert_non_null(log);
+	strftime(stamp, sizeof(stamp), "%d/%b/%Y %H:%M:%S", localtime(&now));
+	fprintf(log,
+		"[%s] SMTP: AntiHammering - IP address 198.51.100.7 will be blocked for 5 minutes, "
+		"too many failed logins from this IP address.\n",
+		stamp);
+	fclose(log);
+	node_restart(f->w);
+	follow_up(f);
+	read_all(f);
+	assert_true(banned(f->w, "198.51.100.7"));
+}
+
+static void line_from_the_future_counts_now(void **state)
+{
+	struct fixture *f = *state;
+
+	f->w->wall_ms += 86400 * S;
+	write_failures(f, "198.51.100.7", 10, 0);
+	f->w->wall_ms -= 86400 * S;
+	read_all(f);
+	assert_int_equal(banned(f->w, "198.51.100.7"), f->w->boot_ms + 300 * S);
+}
+
+static void offence_seen_live_bans_for_the_whole_block_time(void **state)
+{
+	struct fixture *f = *state;
+
+	f->w->wall_ms += 1900; /* a line's time has no fraction */
+	write_failures(f, "198.51.100.7", 10, 1);
+	read_all(f);
+	assert_int_equal(banned(f->w, "198.51.100.7"), f->w->boot_ms + 300 * S);
+	write_failures(f, "198.51.100.8", 10, 2);
+	read_all(f);
+	assert_true(banned(f->w, "198.51.100.8") <= f->w->boot_ms + 298 * S);
+}
+
+/* On 2023-10-29 at 03:00 CEST clocks go back to 02:00 CET. */
+static void hour_that_comes_twice_is_read_as_the_one_that_is_now(void **state)
+{
+	struct fixture *f = *state;
+	const uint64_t second_0230 = 1698543000; /* 01:30 UTC */
+	struct tm summer = {.tm_year = 123, .tm_mon = 6, .tm_mday = 1, .tm_isdst = -1};
+
+	(void)mktime(&summer); /* as in a process that has run since summer: mktime() remembers */
+	f->w->wall_ms = (second_0230 - 3600) * S;
+	write_failures(f, "198.51.100.7", 10, 0);
+	read_all(f);
+	assert_int_equal(banned(f->w, "198.51.100.7"), f->w->boot_ms + 300 * S);
+	f->w->wall_ms = second_0230 * S;
+	write_failures(f, "198.51.100.8", 10, 0);
+	read_all(f);
+	assert_int_equal(banned(f->w, "198.51.100.8"), f->w->boot_ms + 300 * S);
+}
+
+static void missing_log_is_a_state(void **state)
+{
+	struct fixture *f = *state;
+
+	read_all(f);
+	write_failures(f, "198.51.100.7", 10, 0);
+	read_all(f);
+	assert_true(banned(f->w, "198.51.100.7"));
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(ten_failures_ban_and_store_offence_and_place_together),
+		T(backlog_bans_for_what_remains_in_local_time),
+		T(window_is_rebuilt_after_a_restart),
+		T(offences_reported_before_a_restart_are_not_reported_again),
+		T(rotation_while_down_loses_no_line),
+		T(rotations_that_drop_the_windows_file_lose_no_unread_line),
+		T(new_file_in_an_old_inode_is_not_taken_for_what_was_read),
+		T(line_from_the_future_counts_now),
+		T(offence_seen_live_bans_for_the_whole_block_time),
+		T(hour_that_comes_twice_is_read_as_the_one_that_is_now),
+		T(missing_log_is_a_state),
+	};
+
+	kban_log_setup("test", 0);
+	kban_crypto_setup();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

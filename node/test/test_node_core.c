@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "node/test/node_world.h"
+
+#define S 1000ULL /* a second */
+
+/* Local first ---------------------------------------------------------------------------------- */
+
+static void offence_is_in_the_kernel_before_anything_is_stored_or_sent(void **state)
+{
+	struct world *w = *state;
+
+	offend(w, "198.51.100.7", 300 * S);
+	assert_int_equal(banned(w, "198.51.100.7"), w->boot_ms + 300 * S);
+	assert_int_equal(rows_count(w, "o"), 0);
+	assert_int_equal(w->sent_n, 0);
+	flush(w);
+	assert_int_equal(rows_count(w, "o"), 1);
+}
+
+static void excepted_and_never_ban_addresses_are_not_banned_or_reported(void **state)
+{
+	struct world *w = *state;
+
+	offend(w, "203.0.113.1", 300 * S);
+	offend(w, "127.0.0.1", 300 * S);
+	offend(w, "224.0.0.5", 300 * S);
+	flush(w);
+	assert_int_equal(w->kernel_n, 0);
+	assert_int_equal(rows_count(w, "o"), 0);
+	assert_int_equal(node_counts(w->node)->offences, 3);
+}
+
+static void offence_of_a_running_ban_is_reported_once_until_it_extends_it(void **state)
+{
+	struct world *w = *state;
+
+	offend(w, "198.51.100.7", 300 * S);
+	pass(w, 1 * S);
+	offend(w, "198.51.100.7", 300 * S);
+	flush(w);
+	assert_int_equal(rows_count(w, "o"), 1);
+	pass(w, 60 * S);
+	offend(w, "198.51.100.7", 300 * S);
+	flush(w);
+	assert_int_equal(rows_count(w, "o"), 2);
+	assert_int_equal(banned(w, "198.51.100.7"), w->boot_ms + 300 * S);
+}
+
+static void history_is_reported_and_bans_nobody(void **state)
+{
+	struct world *w = *state;
+
+	go_live(w);
+	offend(w, "198.51.100.7", 0);
+	flush(w);
+	assert_int_equal(banned(w, "198.51.100.7"), 0);
+	take_submit(w);
+	stream_rest(w);
+	assert_int_equal(banned(w, "198.51.100.7"), 0);
+	assert_int_equal(rows_count(w, "o"), 0);
+	assert_int_equal(node_counts(w->node)->outcomes[KBAN_OUTCOME_HISTORY], 1);
+	same_ledger(w);
+}
+
+static void outbox_and_ban_survive_a_restart_for_what_remains(void **state)
+{
+	struct world *w = *state;
+
+	offend(w, "198.51.100.7", 300 * S);
+	flush(w);
+	pass(w, 100 * S);
+	node_restart(w);
+	assert_int_equal(banned(w, "198.51.100.7"), w->boot_ms + 200 * S);
+	go_live(w);
+	flush(w);
+	take_submit(w);
+	stream_rest(w);
+	assert_int_equal(rows_count(w, "o"), 0);
+	same_ledger(w);
+}
+
+static void event_whose_time_ran_out_goes_as_history(void **state)
+{
+	struct world *w = *state;
+
+	offend(w, "198.51.100.7", 300 * S);
+	flush(w);
+	pass(w, 400 * S);
+	go_live(w);
+	take_submit(w);
+	stream_rest(w);
+	assert_int_equal(node_counts(w->node)->outcomes[KBAN_OUTCOME_HISTORY], 1);
+	assert_int_equal(banned(w, "198.51.100.7"), 0);
+}
+
+/* Reports -------------------------------------------------------------------------------------- */
+
+static void nothing_is_sealed_before_the_head_is_reached(void **state)
+{
+	struct world *w = *state;
+
+	log_ban(w, &w->other, "198.51.100.9", 300 * S);
+	offend(w, "198.51.100.7", 300 * S);
+	flush(w);
+	greet(w);
+	stream(w, 1, 1);
+	assert_int_equal(node_link(w->node), NODE_CATCHING_UP);
+	assert_int_equal(sent_count(w, KBAN_MSG_SUBMIT), 0);
+	stream(w, 2, 2);
+	assert_int_equal(node_link(w->node), NODE_LIVE);
+	assert_int_equal(sent_count(w, KBAN_MSG_SUBMIT), 1);
+}
+
+static void own_entry_empties_the_outbox_and_the_ban_goes_on(void **state)
+{
+	struct world *w = *state;
+
+	go_live(w);
+	offend(w, "198.51.100.7", 300 * S);
+	flush(w);
+	assert_int_equal(sent_count(w, KBAN_MSG_SUBMIT), 1);
+	pass(w, 20);
+	take_submit(w);
+	assert_int_equal(rows_count(w, "o"), 1);
+	stream_rest(w);
+	assert_int_equal(rows_count(w, "o"), 0);
+	assert_int_equal(banned(w, "198.51.100.7"), w->boot_ms + 300 * S); /* from accepted_at on */
+	assert_int_equal(sent_last(w, KBAN_MSG_ACK)->ack.seq, 2);
+	same_ledger(w);
+}
+
+static void same_bytes(struct world *w, const struct kban_sealed *first)
+{
+	const struct kban_sealed *last = &sent_last(w, KBAN_MSG_SUBMIT)->submit;
+
+	assert_int_equal(first->report_len, last->report_len);
+	assert_memory_equal(first->report, last->report, last->report_len);
+	assert_memory_equal(first->signature, last->signature, KBAN_SIGNATURE_SIZE);
+}
+
+static void resends_carry_the_same_bytes_over_reconnects_and_restarts(void **state)
+{
+	struct world *w = *state;
+
+	go_live(w);
+	offend(w, "198.51.100.7", 300 * S);
+	flush(w);
+	const struct kban_sealed first = sent_last(w, KBAN_MSG_SUBMIT)->submit;
+
+	pass(w, NODE_RESEND_MS);
+	assert_int_equal(sent_count(w, KBAN_MSG_SUBMIT), 2);
+	same_bytes(w, &first);
+	node_lost(w->node);
+	greet(w);
+	assert_int_equal(sent_count(w, KBAN_MSG_SUBMIT), 3);
+	same_bytes(w, &first);
+	node_restart(w);
+	greet(w);
+	assert_int_equal(sent_count(w, KBAN_MSG_SUBMIT), 4);
+	same_bytes(w, &first);
+}
+
+static void report_that_was_logged_before_the_connection_broke_is_not_sent_again(void **state)
+{
+	struct world *w = *state;
+
+	go_live(w);
+	offend(w, "198.51.100.7", 300 * S);
+	flush(w);
+	take_submit(w);
+	node_lost(w->node);
+	go_live(w);
+	assert_int_equal(sent_count(w, KBAN_MSG_SUBMIT), 1);
+	assert_int_equal(rows_count(w, "o"), 0);
+	assert_int_equal(node_counts(w->node)->outcomes[KBAN_OUTCOME_COUNTED], 1);
+}
+
+static void one_report_at_a_time_and_the_next_takes_all_that_waits(void **state)
+{
+	struct world *w = *state;
+	char address[32];
+
+	go_live(w);
+	for (unsigned i = 1; i <= 20; i++) {
+		snprintf(address, sizeof(address), "198.51.100.%u", i);
+		offend(w, address, 300 * S);
+		flush(w);
+	}
+	assert_int_equal(sent_count(w, KBAN_MSG_SUBMIT), 1);
+	take_submit(w);
+	stream_rest(w);
+	assert_int_equal(sent_count(w, KBAN_MSG_SUBMIT), 2);
+	take_submit(w);
+	stream_rest(w);
+	assert_int_equal(w->n, 3);
+	assert_int_equal(rows_count(w, "o"), 0);
+	assert_int_equal(node_counts(w->node)->outcomes[KBAN_OUTCOME_COUNTED], 20);
+	same_ledger(w);
+}
+
+static void data_lose(struct world *w)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/data.mdb", w->folder);
+	assert_int_equal(unlink(path), 0);
+}
+
+static void counter_goes_on_from_the_log_when_the_disk_was_lost(void **state)
+{
+	struct world *w = *state;
+	struct kban_message m;
+
+	go_live(w);
+	offend(w, "198.51.100.7", 300 * S);
+	flush(w);
+	take_submit(w);
+	node_down(w);
+	data_lose(w);
+	node_up(w);
+	offend(w, "198.51.100.8", 300 * S);
+	flush(w);
+	dial(w);
+	fill_welcome(w, &m);
+	m.welcome.has_newest = true;
+	m.welcome.newest = w->entries[1].sealed;
+	receive(w, &m);
+	stream_rest(w);
+	take_submit(w);
+	stream_rest(w);
+	assert_int_equal(ledger_principal(w->ledger, &w->identity.keys.sign_public)->counter, 2);
+	assert_int_equal(rows_count(w, "o"), 0);
+}
+
+/* Answers -------------------------------------------------------------------------------------- */
+
+static void stale_counter_is_sealed_again_and_a_conflict_too(void **state)
+{
+	struct world *w = *state;
+	kban_auto(kban_report_free) struct kban_report *r = NULL;
+
+	go_live(w);
+	offend(w, "198.51.100.7", 300 * S);
+	flush(w);
+	receipt(w, KBAN_REFUSAL_COUNTER_STALE, NULL, 0);
+	pass(w, 1 * S);
+	receipt(w, KBAN_REFUSAL_COUNTER_CONFLICT, NULL, 0);
+	pass(w, 1 * S);
+	assert_int_equal(sent_count(w, KBAN_MSG_SUBMIT), 3);
+	assert_int_equal(kban_report_decode(&r, &sent_last(w, KBAN_MSG_SUBMIT)->submit), 0);
+	assert_int_equal(r->counter, 3);
+	assert_int_equal(r->events_n, 1);
+}
+
+static void hold_keeps_ban_and_report_and_sends_it_later(void **state)
+{
+	struct world *w = *state;
+
+	go_live(w);
+	offend(w, "198.51.100.7", 3000 * S);
+	flush(w);
+	receipt(w, KBAN_REFUSAL_ON_HOLD, NULL, 0);
+	assert_int_equal(rows_count(w, "o"), 1);
+	assert_true(banned(w, "198.51.100.7"));
+	for (unsigned i = 0; i < 6; i++) {
+		pass(w, 5 * S);
+		struct kban_message m = {.kind = KBAN_MSG_PROBE,
+					 .probe = {.broker_ms = w->wall_ms}};
+
+		receive(w, &m);
+	}
+	assert_int_equal(sent_count(w, KBAN_MSG_SUBMIT), 2);
+}
+
+static void safe_range_on_its_way_lifts_the_ban_and_its_receipt_the_report(void **state)
+{
+	struct world *w = *state;
+	const uint32_t outcomes[] = {KBAN_OUTCOME_SAFE};
+
+	go_live(w);
+	offend(w, "198.51.100.7", 300 * S);
+	flush(w);
+	log_safe(w, "198.51.100.0/24", 0);
+	receipt(w, KBAN_REFUSAL_NONE, outcomes, 1);
+	assert_int_equal(rows_count(w, "o"), 0);
+	stream_rest(w);
+	assert_true(safe(w, "198.51.100.0/24"));
+	assert_int_equal(banned(w, "198.51.100.7"), 0);
+	assert_int_equal(rows_count(w, "l"), 0);
+	node_restart(w);
+	assert_int_equal(banned(w, "198.51.100.7"), 0);
+	assert_true(safe(w, "198.51.100.0/24"));
+}
+
+static void safe_range_that_came_and_went_while_away_lifts_the_ban_all_the_same(void **state)
+{
+	struct world *w = *state;
+	const uint32_t outcomes[] = {KBAN_OUTCOME_SAFE};
+
+	go_live(w);
+	offend(w, "198.51.100.7", 300 * S);
+	flush(w);
+	log_safe(w, "198.51.100.0/24", 1 * S);
+	receipt(w, KBAN_REFUSAL_NONE, outcomes, 1);
+	pass(w, 2 * S);
+	assert_true(banned(w, "198.51.100.7"));
+	stream_rest(w);
+	assert_false(safe(w, "198.51.100.0/24"));
+	assert_int_equal(banned(w, "198.51.100.7"), 0);
+}
+
+static void forged_receipt_does_not_lift_a_ban(void **state)
+{
+	struct world *w = *state;
+	const uint32_t outcomes[] = {KBAN_OUTCOME_NEVER_BAN};
+
+	go_live(w);
+	offend(w, "198.51.100.7", 300 * S);
+	flush(w);
+	receipt(w, KBAN_REFUSAL_NONE, outcomes, 1);
+	assert_int_equal(banned(w, "198.51.100.7"), w->boot_ms + 300 * S);
+	node_restart(w);
+	assert_int_equal(banned(w, "198.51.100.7"), w->boot_ms + 300 * S);
+}
+
+static void refusal_not_about_the_address_keeps_the_ban_for_its_duration(void **state)
+{
+	struct world *w = *state;
+	const uint32_t outcomes[] = {KBAN_OUTCOME_LIMIT};
+
+	go_live(w);
+	offend(w, "198.51.100.7", 300 * S);
+	flush(w);
+	receipt(w, KBAN_REFUSAL_NONE, outcomes, 1);
+	assert_int_equal(rows_count(w, "o"), 0);
+	assert_int_equal(rows_count(w, "l"), 1);
+	node_restart(w);
+	assert_int_equal(banned(w, "198.51.100.7"), w->boot_ms + 300 * S);
+	pass(w, 301 * S);
+	flush(w);
+	assert_int_equal(rows_count(w, "l"), 0);
+}
+
+static void over_quota_in_a_logged_report_keeps_the_ban_here(void **state)
+{
+	struct world *w = *state;
+	struct kban_event e = {.kind = KBAN_EVENT_POLICY, .policy = ledger_policy_default};
+
+	e.policy.quota_per_hour = 1;
+	log_events(w, &w->operator, & e, 1);
+	offend(w, "198.51.100.7", 300 * S);
+	offend(w, "198.51.100.8", 300 * S);
+	flush(w);
+	go_live(w);
+	take_submit(w);
+	stream_rest(w);
+	assert_int_equal(node_counts(w->node)->outcomes[KBAN_OUTCOME_OVER_QUOTA], 1);
+	assert_true(banned(w, "198.51.100.8"));
+	assert_int_equal(rows_count(w, "o"), 0);
+	offend(w, "198.51.100.9", 300 * S);
+	flush(w);
+	pass(w, 6 * S);
+	assert_int_equal(sent_count(w, KBAN_MSG_SUBMIT), 1); /* on hold by its own ledger */
+	struct kban_event release = {.kind = KBAN_EVENT_RELEASE,
+				     .release = {.key = w->identity.keys.sign_public}};
+
+	log_events(w, &w->operator, & release, 1);
+	stream_rest(w);
+	assert_int_equal(sent_count(w, KBAN_MSG_SUBMIT), 2);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(offence_is_in_the_kernel_before_anything_is_stored_or_sent),
+		T(excepted_and_never_ban_addresses_are_not_banned_or_reported),
+		T(offence_of_a_running_ban_is_reported_once_until_it_extends_it),
+		T(history_is_reported_and_bans_nobody),
+		T(outbox_and_ban_survive_a_restart_for_what_remains),
+		T(event_whose_time_ran_out_goes_as_history),
+		T(nothing_is_sealed_before_the_head_is_reached),
+		T(own_entry_empties_the_outbox_and_the_ban_goes_on),
+		T(resends_carry_the_same_bytes_over_reconnects_and_restarts),
+		T(report_that_was_logged_before_the_connection_broke_is_not_sent_again),
+		T(one_report_at_a_time_and_the_next_takes_all_that_waits),
+		T(counter_goes_on_from_the_log_when_the_disk_was_lost),
+		T(stale_counter_is_sealed_again_and_a_conflict_too),
+		T(hold_keeps_ban_and_report_and_sends_it_later),
+		T(safe_range_on_its_way_lifts_the_ban_and_its_receipt_the_report),
+		T(safe_range_that_came_and_went_while_away_lifts_the_ban_all_the_same),
+		T(forged_receipt_does_not_lift_a_ban),
+		T(refusal_not_about_the_address_keeps_the_ban_for_its_duration),
+		T(over_quota_in_a_logged_report_keeps_the_ban_here),
+	};
+
+	kban_log_setup("test", 0);
+	kban_crypto_setup();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
