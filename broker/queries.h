@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MPL-2.0
+ *
+ * An answer's page while it is collected; for queries.c and the files that collect rows. Texts of
+ * events are copied, since their reports are read one after the other; names are borrowed from the
+ * ledger.
+ */
+#ifndef KBAN_BROKER_QUERIES_H
+#define KBAN_BROKER_QUERIES_H
+
+#include "broker/state.h"
+
+#define QUERY_ROWS_MAX	512U	       /* at most KBAN_ROWS_MAX; a page is one handler's work */
+#define QUERY_BYTES_MAX (256U * 1024U) /* of rows, by their largest size, before the last entry */
+#define QUERY_TEXTS_MAX (QUERY_ROWS_MAX * (KBAN_TEXT_MAX + 2 * KBAN_RULE_MAX))
+
+struct decoded { /* a report that was read for its texts */
+	uint64_t seq;
+	struct kban_report *report;
+};
+
+struct page_out {
+	struct broker *b;
+	struct peer *p;
+	uint64_t now_ms;
+	size_t rows, bytes;
+	uint64_t next;
+	char *texts;
+	size_t texts_n;
+	struct decoded decoded[16];
+	struct kban_member_row *members;
+	struct kban_invite_row *invites;
+	struct kban_ban_row *bans;
+	struct kban_safe_row *safes;
+	struct kban_entry *proofs; /* each owns its report's bytes */
+	size_t members_n, invites_n, bans_n, safes_n, proofs_n;
+};
+
+/* There is room for one more row; always for the first. */
+bool page_room(const struct page_out *o, size_t bytes);
+void page_count(struct page_out *o, size_t bytes);
+struct kban_text page_text(struct page_out *o, const char *s, size_t n);
+void page_go_on(struct page_out *o, const struct kban_prefix *prefix, uint32_t done);
+/* NULL when the log has it no more. Lives until the next call. */
+const struct kban_event *page_event(struct page_out *o, uint64_t seq, uint32_t index);
+
+/* answer_bans.c: rows that overlap `overlap` (NULL: all), after `after` (NULL: from the start). */
+void bans_collect(struct page_out *o, const struct kban_prefix *overlap,
+		  const struct kban_prefix *after);
+/* answer_cluster.c */
+void cluster_collect(struct page_out *o, uint64_t after);
+
+#endif
