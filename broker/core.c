@@ -362,6 +362,8 @@ static void say_twice(struct broker *b, const struct peer *p)
 		if (other->member != p->member || other == p || !other->greeted || other->cut ||
 		    now_ms - other->heard_ms > TWICE_MS || !strcmp(other->address, p->address))
 			continue;
+		if (!peer_may_log(b))
+			return;
 		kban_warning("%s is connected from %s and from %s: is its identity file in use on two machines? Every "
 			     "server needs an identity of its own; if this is not your doing: kbanctl node revoke %s",
 			     peer_name(b, p), other->address, p->address, peer_name(b, p));

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -22,6 +24,10 @@ struct connection {
 	int fd;	     /* libzmq's; of a cut one our duplicate, -1 when it is ended */
 	uint64_t cookie;
 	bool cut, lost;
+	bool spoke;	  /* since it was last looked at */
+	uint64_t handed;  /* bytes given to libzmq ... */
+	uint64_t acked;	  /* and what the peer's host had acknowledged when that count was 0 */
+	uint64_t whole;	  /* bytes received when its newest message was whole, or soon after */
 	uint64_t cut_ms; /* boot clock */
 	UT_hash_handle hh;
 };
@@ -108,6 +114,27 @@ static bool connection_is_gone(const struct connection *c)
 	return c->cookie && socket_cookie(c->fd) != c->cookie;
 }
 
+static bool connection_info(const struct connection *c, struct tcp_info *out)
+{
+	socklen_t len = sizeof(*out);
+
+	memset(out, 0, sizeof(*out));
+	return c->cookie && !getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, out, &len);
+}
+
+/* libzmq keeps the parts of a message until it is whole, however many there are. */
+static bool connection_floods(struct connection *c)
+{
+	struct tcp_info info;
+
+	if (!connection_info(c, &info))
+		return false;
+	if (c->spoke)
+		c->whole = info.tcpi_bytes_received;
+	c->spoke = false;
+	return info.tcpi_bytes_received > c->whole + ROUTER_PARTS_BYTES_MAX;
+}
+
 /* Not more often than every interval. */
 static void connections_sweep(struct router *r, uint64_t now_ms, uint64_t interval_ms)
 {
@@ -117,7 +144,7 @@ static void connections_sweep(struct router *r, uint64_t now_ms, uint64_t interv
 		return;
 	r->swept_ms = now_ms;
 	HASH_ITER (hh, r->connections, c, next) {
-		if (!c->cut && !c->lost && connection_is_gone(c))
+		if (!c->cut && !c->lost && (connection_is_gone(c) || connection_floods(c)))
 			connection_lose(r, c);
 	}
 }
@@ -197,6 +224,22 @@ static void connection_tick(struct router *r, struct connection *c, uint64_t now
 	}
 }
 
+/* libzmq counts messages only, and a peer that acknowledges entries which it never read has no
+ * window: so what waits for it is measured. True: it has room for so many bytes more. */
+static bool connection_takes(struct connection *c, size_t len)
+{
+	struct tcp_info info;
+
+	if (!connection_info(c, &info))
+		return true; /* it is gone: soon seen, and libzmq drops what is sent to it */
+	if (info.tcpi_bytes_acked >= c->acked + c->handed) {
+		c->acked = info.tcpi_bytes_acked;
+		c->handed = 0;
+	}
+	c->handed += len;
+	return c->acked + c->handed <= info.tcpi_bytes_acked + ROUTER_SEND_BYTES_MAX;
+}
+
 static void losses_report(struct router *r)
 {
 	struct connection *c, *next;
@@ -240,6 +283,11 @@ static void router_send(void *arg, uint64_t peer, const uint8_t *bytes, size_t l
 
 	if (!c || c->cut || c->lost)
 		return;
+	if (!connection_takes(c, len)) {
+		kban_debug("peer %llu reads nothing", (unsigned long long)peer);
+		connection_lose(r, c);
+		return;
+	}
 	id_format(id, peer);
 	if (zmq_send(r->socket, id, sizeof(id), ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0 &&
 	    zmq_send(r->socket, bytes, len, ZMQ_DONTWAIT) >= 0)
@@ -342,6 +390,7 @@ static void incoming_deliver(struct router *r, struct incoming *in)
 		return;
 	}
 	struct connection *c = connection_get(r, id, fd);
+	c->spoke = true;
 	if (c->cut || c->lost)
 		return;
 	if (in->multipart || !incoming_key(in, &curve)) {

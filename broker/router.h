@@ -12,10 +12,12 @@
 #include "broker/core.h"
 #include "proto/loop.h"
 
-#define ROUTER_DRAIN_MAX       1024		    /* messages read before a commit */
+#define ROUTER_DRAIN_MAX       256 /* messages read before a commit: their receipts fit SEND_HWM */
 #define ROUTER_DRAIN_BYTES_MAX (8U * 1024U * 1024U) /* and bytes */
 #define ROUTER_SEND_HWM	       512 /* messages waiting for one peer: a window's and the receipts */
+#define ROUTER_SEND_BYTES_MAX  (16U * 1024U * 1024U) /* and bytes, whatever it acknowledges */
 #define ROUTER_RECEIVE_HWM     64
+#define ROUTER_PARTS_BYTES_MAX (72U * 1024U * 1024U) /* received, and no whole message in it */
 #define ROUTER_LINGER_MS       1000
 #define ROUTER_HANDSHAKE_MS    5000
 #define ROUTER_CUT_MIN_MS      50

@@ -168,6 +168,8 @@ static void invitation_used(struct broker *b, const struct peer *p,
 	kban_fingerprint(by, &i->used_by);
 	snprintf(w->detail, sizeof(w->detail), "used %s by %s", when, by);
 	w->refusal = KBAN_REFUSAL_INVITATION_USED;
+	if (!peer_may_log(b))
+		return;
 	kban_warning("somebody at %s tried to join with the token of %s, which was %s already: if "
 		     "that was not "
 		     "you, revoke %s and look for who has the token",

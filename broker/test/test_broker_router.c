@@ -14,6 +14,9 @@
 #include "proto/genesis.h"
 
 #define DEADLINE_MS 10000
+#define IN_FLIGHT   1500 /* reports; more than libzmq keeps for one peer */
+
+static int receive_hwm; /* of the clients opened next; 0: libzmq's own */
 
 struct fleet {
 	struct world *w;
@@ -127,6 +130,8 @@ static void client_open(struct fleet *f, struct client *c, struct actor *a, cons
 	zmq_setsockopt(c->socket, ZMQ_CURVE_SERVERKEY, server->curve_public.b, 32);
 	zmq_setsockopt(c->socket, ZMQ_CURVE_PUBLICKEY, a->keys.curve_public.b, 32);
 	zmq_setsockopt(c->socket, ZMQ_CURVE_SECRETKEY, a->keys.curve_secret, 32);
+	if (receive_hwm)
+		zmq_setsockopt(c->socket, ZMQ_RCVHWM, &receive_hwm, sizeof(receive_hwm));
 	if (routing_id)
 		zmq_setsockopt(c->socket, ZMQ_ROUTING_ID, routing_id, strlen(routing_id));
 	snprintf(name, sizeof(name), "inproc://monitor-%u", number++);
@@ -164,6 +169,21 @@ static bool sees(struct client *c, int wanted)
 	for (int event = next_event(c); event; event = next_event(c)) {
 		if (event == wanted)
 			return true;
+	}
+	return false;
+}
+
+/* The connection ends behind what is read before. */
+static bool ends(struct client *c)
+{
+	zmq_pollitem_t items[] = {{.socket = c->monitor, .events = ZMQ_POLLIN},
+				  {.socket = c->socket, .events = ZMQ_POLLIN}};
+
+	while (zmq_poll(items, 2, DEADLINE_MS) > 0) {
+		if (items[0].revents && next_event(c) == ZMQ_EVENT_DISCONNECTED)
+			return true;
+		if (items[1].revents)
+			zmq_recv(c->socket, NULL, 0, 0);
 	}
 	return false;
 }
@@ -317,6 +337,97 @@ static void a_revoked_node_gets_the_entry_is_cut_and_stays_out(void **state)
 	assert_true(sees(&node, ZMQ_EVENT_HANDSHAKE_FAILED_AUTH));
 }
 
+/* In KiB: the most memory that the broker ever had. */
+static long peak_memory(const struct fleet *f)
+{
+	char path[64], line[128];
+	long kib = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)f->pid);
+	FILE *status = fopen(path, "r");
+	assert_non_null(status);
+	while (!kib && fgets(line, sizeof(line), status))
+		sscanf(line, "VmHWM: %ld", &kib);
+	fclose(status);
+	return kib;
+}
+
+static void assert_peak_memory_below(const struct fleet *f, long mib)
+{
+	(void)f;
+	(void)mib;
+#ifndef __SANITIZE_ADDRESS__ /* which keeps what was freed */
+	assert_true(peak_memory(f) < mib * 1024);
+#else
+	assert_true(peak_memory(f) > 0);
+#endif
+}
+
+static void reports_in_flight_are_all_answered_however_many(void **state)
+{
+	struct fleet *f = *state;
+	struct kban_event e = ban_event("192.0.2.1");
+	struct client c;
+
+	client_open(f, &c, &f->w->actors[NODE1], NULL);
+	client_greet(f, &c);
+	for (int i = 0; i < IN_FLIGHT; i++) {
+		struct sealed_report s = seal(f->w, c.actor, &e, 1);
+		struct kban_message m = {.kind = KBAN_MSG_SUBMIT, .submit = s.sealed};
+
+		client_send(&c, &m);
+		free(s.bytes);
+	}
+	for (int i = 0; i < IN_FLIGHT; i++) {
+		kban_auto(kban_message_free) struct kban_message *m = client_receive(
+			&c, KBAN_MSG_RECEIPT);
+
+		assert_non_null(m);
+		assert_int_equal(m->receipt.refusal, 0);
+	}
+}
+
+/* Long lines, so that the window of bytes is used up with every Subscribe. */
+static void fill_log(struct fleet *f, struct client *c)
+{
+	static char line[KBAN_LINE_MAX];
+	struct kban_event events[KBAN_EVENTS_MAX / 2];
+
+	memset(line, 'x', sizeof(line));
+	for (size_t i = 0; i < KBAN_ARRAY_LEN(events); i++) {
+		events[i] = ban_event("192.0.2.1");
+		events[i].ban.line = (struct kban_text){line, sizeof(line)};
+	}
+	for (int i = 0; i < 60; i++) {
+		struct sealed_report s = seal(f->w, c->actor, events, KBAN_ARRAY_LEN(events));
+		struct kban_message m = {.kind = KBAN_MSG_SUBMIT, .submit = s.sealed};
+
+		client_send(c, &m);
+		free(s.bytes);
+		kban_message_free(client_receive(c, KBAN_MSG_RECEIPT));
+	}
+}
+
+static void who_subscribes_again_and_again_and_reads_nothing_is_cut(void **state)
+{
+	struct fleet *f = *state;
+	struct kban_message m = {.kind = KBAN_MSG_SUBSCRIBE,
+				 .subscribe = {start_of_log(f->w), KBAN_WINDOW_MAX}};
+	struct client op, c;
+
+	client_open(f, &op, &f->w->actors[OPERATOR], NULL);
+	client_greet(f, &op);
+	fill_log(f, &op);
+	receive_hwm = 1;
+	client_open(f, &c, &f->w->actors[NODE1], NULL);
+	receive_hwm = 0;
+	client_greet(f, &c);
+	for (int i = 0; i < 300; i++)
+		client_send(&c, &m);
+	assert_true(ends(&c));
+	assert_peak_memory_below(f, 60);
+}
+
 static void an_oversized_message_ends_the_connection(void **state)
 {
 	struct fleet *f = *state;
@@ -377,6 +488,8 @@ int main(void)
 		fleet_test(an_unknown_key_is_refused_at_the_handshake),
 		fleet_test(a_token_gets_in_once_to_join),
 		fleet_test(a_revoked_node_gets_the_entry_is_cut_and_stays_out),
+		fleet_test(reports_in_flight_are_all_answered_however_many),
+		fleet_test(who_subscribes_again_and_again_and_reads_nothing_is_cut),
 		fleet_test(an_oversized_message_ends_the_connection),
 		fleet_test(a_message_of_two_parts_ends_the_connection),
 		fleet_test(a_routing_id_of_the_peers_choice_ends_the_connection),
