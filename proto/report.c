@@ -149,6 +149,7 @@ static const struct pb_field report_fields[] = {
 	{.type = PB_U32,
 	 .pb = offsetof(Kban__Report, base_epoch),
 	 .plain = offsetof(struct kban_report, base.epoch),
+	 .lo = 1, /* there is no epoch 0: its places would lie before every unban and ahead of none */
 	 .hi = UINT32_MAX},
 	{.type = PB_U64,
 	 .pb = offsetof(Kban__Report, base_seq),

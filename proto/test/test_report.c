@@ -241,6 +241,7 @@ static void raw_head(struct raw *r, uint64_t counter)
 	raw_filled(r, 2, 0x32, KBAN_KEY_SIZE);
 	if (counter)
 		raw_number(r, 3, counter);
+	raw_number(r, 4, 1);
 }
 
 static void raw_event(struct raw *r)
@@ -578,6 +579,19 @@ static void counter_starts_at_1(void **state)
 	assert_int_equal(kban_report_seal(&report, &k, &bytes, &sealed), KBAN_REPORT_MALFORMED);
 }
 
+static void a_base_before_the_first_epoch_is_refused(void **state)
+{
+	struct kban_event e = sample_ban("192.0.2.1");
+	struct kban_report report = sample_report(&e, 1);
+	struct kban_keypair k = sample_keys(2);
+	struct kban_sealed sealed;
+	uint8_t *bytes;
+	(void)state;
+
+	report.base.epoch = 0;
+	assert_int_equal(kban_report_seal(&report, &k, &bytes, &sealed), KBAN_REPORT_MALFORMED);
+}
+
 static void keys_have_their_exact_length(void **state)
 {
 	static const struct {
@@ -596,6 +610,7 @@ static void keys_have_their_exact_length(void **state)
 		if (table[i].author)
 			raw_filled(r, 2, 0x32, table[i].author);
 		raw_number(r, 3, 1);
+		raw_number(r, 4, 1);
 		raw_event(r);
 		assert_int_equal(decode_raw(r), table[i].result);
 	}
@@ -739,6 +754,7 @@ int main(void)
 		cmocka_unit_test(an_event_has_exactly_one_kind),
 		cmocka_unit_test(prefixes_are_canonical),
 		cmocka_unit_test(limits_hold_at_and_over_their_edge),
+		cmocka_unit_test(a_base_before_the_first_epoch_is_refused),
 		cmocka_unit_test(broker_addresses_are_few_single_and_with_an_endpoint),
 		cmocka_unit_test(an_uncanonical_prefix_is_not_encoded),
 		cmocka_unit_test(counter_starts_at_1),
