@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -425,6 +426,39 @@ static void another_versions_table_is_replaced(void **state)
 }
 
 /* Somebody else */
+
+/* The child hears of no change any more, as when the kernel had to drop its notifications unseen. */
+static void deafen(pid_t child)
+{
+	int group = NFNLGRP_NFTABLES, pidfd = (int)syscall(SYS_pidfd_open, child, 0);
+	unsigned dropped = 0;
+
+	assert_true(pidfd >= 0);
+	for (int fd = 0; fd < 64; fd++) {
+		int copy = (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+		if (copy >= 0 && !setsockopt(copy, SOL_NETLINK, NETLINK_DROP_MEMBERSHIP, &group, sizeof(group)))
+			dropped++;
+		kban_close(copy);
+	}
+	close(pidfd);
+	assert_true(dropped > 0);
+}
+
+static void what_no_notification_told_of_is_found_by_the_periodic_comparison(void **state)
+{
+	const struct enforce_config config = {.backend = "nftables", .compare_s = 1};
+	struct enforce *e = start_with(&config);
+
+	(void)state;
+	enforce_begin_all(e);
+	op(e, ENFORCE_BAN, "192.0.2.1", HOUR_MS);
+	commit(e);
+	deafen(enforce_child_pid(e));
+	assert_int_equal(shell("nft flush set inet kban ban4_32"), 0);
+	wait_until(e, enforce_status(e)->repairs > 0);
+	assert_int_equal(shell("nft get element inet kban ban4_32 '{ 192.0.2.1 }'"), 0);
+	stop(e);
+}
 
 static void others_changes_are_undone(void **state)
 {
@@ -891,6 +925,8 @@ int main(void)
 				       table_gone),
 		cmocka_unit_test_setup(another_versions_table_is_replaced, table_gone),
 		cmocka_unit_test_setup(others_changes_are_undone, table_gone),
+		cmocka_unit_test_setup(what_no_notification_told_of_is_found_by_the_periodic_comparison,
+				       table_gone),
 		cmocka_unit_test_setup(refused_operations_are_counted_and_harm_nothing, table_gone),
 		cmocka_unit_test_setup(too_many_safe_ranges_show_in_the_status, table_gone),
 		cmocka_unit_test_setup(every_refusal_of_the_kernel_has_a_remedy, table_gone),
