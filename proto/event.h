@@ -117,6 +117,8 @@ struct kban_event_policy { /* replaces the policy whole; store/LEDGER.md gives r
 	uint32_t repeat_percent;
 	uint64_t repeat_max_ms;
 	uint64_t history_ms;
+	uint32_t ban_min_len4, ban_min_len6; /* an operator's bans, without force */
+	uint64_t node_ban_max_ms;	     /* one ban of a node or feeder, before lengthening */
 };
 
 struct kban_event_broker_address {
@@ -134,6 +136,7 @@ struct kban_event_release {
 
 struct kban_event_fold_version {
 	uint32_t version;
+	bool force; /* the broker is not to ask whether every node knows it */
 };
 
 struct kban_event_epoch {

@@ -50,6 +50,7 @@ static const char *const refusal_names[KBAN_REFUSALS] = {
 	[KBAN_REFUSAL_INVITATION_USED] = "invitation-used",
 	[KBAN_REFUSAL_BUSY] = "busy",
 	[KBAN_REFUSAL_STOPPING] = "stopping",
+	[KBAN_REFUSAL_BELOW_HORIZON] = "below-horizon",
 };
 
 const char *kban_outcome_name(unsigned outcome)

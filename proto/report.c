@@ -87,6 +87,9 @@ static const struct pb_field policy_fields[] = {
 	ROW(PB_U32, Policy, policy, repeat_percent, 0, UINT32_MAX),
 	ROW(PB_U64, Policy, policy, repeat_max_ms, 0, UINT64_MAX),
 	ROW(PB_U64, Policy, policy, history_ms, 0, UINT64_MAX),
+	ROW(PB_U32, Policy, policy, ban_min_len4, 0, UINT32_MAX),
+	ROW(PB_U32, Policy, policy, ban_min_len6, 0, UINT32_MAX),
+	ROW(PB_U64, Policy, policy, node_ban_max_ms, 0, UINT64_MAX),
 };
 static const struct pb_field broker_address_fields[] = {
 	ROW(PB_BYTES, BrokerAddress, broker_address, curve, 0, KBAN_KEY_SIZE),
@@ -105,6 +108,7 @@ static const struct pb_field release_fields[] = {
 };
 static const struct pb_field fold_version_fields[] = {
 	ROW(PB_U32, FoldVersion, fold_version, version, 0, UINT32_MAX),
+	ROW(PB_BOOL, FoldVersion, fold_version, force, 0, 0),
 };
 static const struct pb_field epoch_fields[] = {
 	ROW(PB_U32, Epoch, epoch, epoch, 0, UINT32_MAX),

@@ -110,10 +110,14 @@ static const struct pb_field probe_fields[] = {
 	AS(PB_U64, Probe, probe, head, 0, UINT64_MAX),
 };
 static const struct pb_field query_fields[] = {
-	AS(PB_U32, Query, query, kind, KBAN_QUERY_CLUSTER, KBAN_QUERY_SAFE),
+	AS(PB_U32, Query, query, kind, KBAN_QUERY_CLUSTER, KBAN_QUERY_REFUSED),
 	AS(PB_U64, Query, query, after, 0, UINT64_MAX),
 	AS(PB_NONCE, Query, query, nonce, 0, NONCE_SIZE),
 	MAYBE(PB_PREFIX, Query, query, prefix, NULL),
+	AS(PB_NONCE, Query, query, author, 0, KBAN_KEY_SIZE),
+	AS(PB_U32, Query, query, kinds, 0, UINT32_MAX),
+	AS(PB_U64, Query, query, since_ms, 0, UINT64_MAX),
+	AS(PB_BOOL, Query, query, wait, 0, 0),
 };
 
 static const struct pb_field member_row_fields[] = {
@@ -157,15 +161,47 @@ static const struct pb_field safe_row_fields[] = {
 	AS(PB_BYTES, SafeRow, safe_row, owner, 0, KBAN_KEY_SIZE),
 };
 
+static const struct pb_field record_row_fields[] = {
+	AS(PB_U32, RecordRow, record_row, index, 0, KBAN_EVENTS_MAX - 1),
+	AS(PB_U64, RecordRow, record_row, since_ms, 0, UINT64_MAX),
+	AS(PB_U64, RecordRow, record_row, until_ms, 0, UINT64_MAX),
+	AS(PB_U64, RecordRow, record_row, strikes, 0, UINT64_MAX),
+	AS(PB_BOOL, RecordRow, record_row, ended, 0, 0),
+};
+static const struct pb_table record_rows = PB_TABLE(record_row, struct kban_record_row,
+						    record_row_fields);
+static const struct pb_field log_row_fields[] = {
+	AS(PB_U64, LogRow, log_row, seq, 0, UINT64_MAX),
+	AS(PB_U64, LogRow, log_row, accepted_ms, 0, KBAN_TIME_MAX_MS),
+	{.type = PB_MESSAGE,
+	 .pb = offsetof(Kban__LogRow, report),
+	 .plain = offsetof(struct kban_log_row, report),
+	 .lo = 1,
+	 .sub = &sealed_table},
+	AS(PB_U32, LogRow, log_row, refusal, 0, UINT32_MAX),
+	REPEATED(PB_NUMBERS, LogRow, outcomes, log_row, outcomes, KBAN_EVENTS_MAX, NULL),
+	REPEATED(PB_LIST, LogRow, records, log_row, records, KBAN_EVENTS_MAX, &record_rows),
+};
+static const struct pb_field state_page_fields[] = {
+	{.type = PB_SPAN,
+	 .pb = offsetof(Kban__StatePage, items),
+	 .plain = offsetof(struct kban_state_page, items),
+	 .also = offsetof(struct kban_state_page, items_len),
+	 .lo = 1,
+	 .hi = KBAN_PAGE_MAX},
+};
+
 #define ROWS(name_) PB_TABLE(name_, struct kban_##name_, name_##_fields)
 
 static const struct pb_table member_rows = ROWS(member_row);
 static const struct pb_table invite_rows = ROWS(invite_row);
 static const struct pb_table ban_rows = ROWS(ban_row);
 static const struct pb_table safe_rows = ROWS(safe_row);
+static const struct pb_table log_rows = ROWS(log_row);
+static const struct pb_table state_pages = ROWS(state_page);
 
 static const struct pb_field answer_fields[] = {
-	AS(PB_U32, Answer, answer, kind, KBAN_QUERY_CLUSTER, KBAN_QUERY_SAFE),
+	AS(PB_U32, Answer, answer, kind, KBAN_QUERY_CLUSTER, KBAN_QUERY_REFUSED),
 	AT(PB_U32, Answer, epoch, answer, place.epoch, 0, UINT32_MAX),
 	AT(PB_U64, Answer, seq, answer, place.seq, 0, UINT64_MAX),
 	AT(PB_BYTES, Answer, chain, answer, place.chain, 0, KBAN_HASH_SIZE),
@@ -177,6 +213,8 @@ static const struct pb_field answer_fields[] = {
 	REPEATED(PB_LIST, Answer, bans, answer, bans, KBAN_ROWS_MAX, &ban_rows),
 	REPEATED(PB_LIST, Answer, safes, answer, safes, KBAN_ROWS_MAX, &safe_rows),
 	REPEATED(PB_LIST, Answer, proofs, answer, proofs, KBAN_ENTRIES_MAX, &entry_table),
+	REPEATED(PB_LIST, Answer, log, answer, log, KBAN_ENTRIES_MAX, &log_rows),
+	REPEATED(PB_LIST, Answer, state, answer, state, KBAN_PAGES_MAX, &state_pages),
 };
 static const struct pb_field no_session_fields[] = {
 	AS(PB_U32, NoSession, no_session, reason, 0, UINT32_MAX),

@@ -77,8 +77,9 @@ enum kban_refusal {
 	KBAN_REFUSAL_INVITATION_USED = 24, /* detail names the first join's time and fingerprint */
 	KBAN_REFUSAL_BUSY = 25,
 	KBAN_REFUSAL_STOPPING = 26,
+	KBAN_REFUSAL_BELOW_HORIZON = 27, /* the subscriber's cursor: it has to take the state there first */
 };
-#define KBAN_REFUSALS 27
+#define KBAN_REFUSALS 28
 
 const char *kban_outcome_name(unsigned outcome); /* "counted", "never-ban", ...; "unknown" */
 const char *kban_refusal_name(unsigned refusal); /* "wrong-cluster", ...; "unknown" */
@@ -167,6 +168,10 @@ enum kban_query_kind {
 	KBAN_QUERY_CLUSTER = 1,
 	KBAN_QUERY_BANS = 2,
 	KBAN_QUERY_SAFE = 3,
+	KBAN_QUERY_LOG = 4,	/* entries by filter; `next` is the seq that was searched so far */
+	KBAN_QUERY_STATE = 5,	/* the state at the horizon, then what it rests on; place is the horizon */
+	KBAN_QUERY_POLICY = 6,	/* the entry that set the policy; none: it is the default */
+	KBAN_QUERY_REFUSED = 7, /* the newest refused reports, from the broker's memory, newest first */
 };
 
 struct kban_query {
@@ -175,6 +180,10 @@ struct kban_query {
 	struct kban_text nonce; /* 0 or 16 raw bytes */
 	bool has_prefix;
 	struct kban_prefix prefix;
+	struct kban_text author; /* 0 or KBAN_KEY_SIZE raw bytes */
+	uint32_t kinds;		 /* 1 << enum kban_event_kind; 0: all */
+	uint64_t since_ms;
+	bool wait;
 };
 
 struct kban_member_row {
@@ -214,17 +223,41 @@ struct kban_safe_row {
 	struct kban_text reason;
 };
 
+struct kban_record_row { /* of a ban event that the ledger still knows */
+	uint32_t index; /* of the event in its report */
+	uint64_t since_ms, until_ms, strikes;
+	bool ended; /* before its time */
+};
+
+struct kban_log_row {
+	uint64_t seq; /* 0: refused, not in the log */
+	uint64_t accepted_ms;
+	struct kban_sealed report;
+	uint32_t refusal;	  /* enum kban_refusal, of the whole report */
+	size_t outcomes_n;	  /* none, or one per event */
+	const uint32_t *outcomes; /* enum kban_outcome */
+	size_t records_n;
+	const struct kban_record_row *records;
+};
+
+struct kban_state_page {
+	const uint8_t *items;
+	size_t items_len;
+};
+
 struct kban_answer {
 	enum kban_query_kind kind;
 	struct kban_place place;
 	struct kban_hash digest;
 	uint64_t broker_ms, next;
-	size_t members_n, invites_n, bans_n, safes_n, proofs_n;
+	size_t members_n, invites_n, bans_n, safes_n, proofs_n, log_n, state_n;
 	const struct kban_member_row *members;
 	const struct kban_invite_row *invites;
 	const struct kban_ban_row *bans;
 	const struct kban_safe_row *safes;
 	const struct kban_entry *proofs;
+	const struct kban_log_row *log;
+	const struct kban_state_page *state;
 };
 
 struct kban_no_session {

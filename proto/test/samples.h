@@ -100,12 +100,12 @@ static inline void sample_events(struct kban_event e[KBAN_EVENT_KINDS])
 		invitation.sign_public, invitation.curve_public, KBAN_ROLE_NODE, kban_text("mail1"),
 		3600000};
 	kban_join_prove(&e[KBAN_EVENT_JOIN].join, &k, &cluster, &invitation.sign_public);
-	e[KBAN_EVENT_POLICY].policy = (struct kban_event_policy){5000, 64,	 24,	    64,
-								 150,  86400000, 7776000000};
+	e[KBAN_EVENT_POLICY].policy = (struct kban_event_policy){
+		5000, 64, 24, 64, 150, 86400000, 7776000000, 20, 48, 86400001};
 	e[KBAN_EVENT_BROKER_ADDRESS].broker_address = (struct kban_event_broker_address){
 		k.curve_public, true, kban_text("tcp://broker.example.com:7400"), 2, addresses};
 	e[KBAN_EVENT_RELEASE].release = (struct kban_event_release){k.sign_public, why};
-	e[KBAN_EVENT_FOLD_VERSION].fold_version = (struct kban_event_fold_version){2};
+	e[KBAN_EVENT_FOLD_VERSION].fold_version = (struct kban_event_fold_version){2, true};
 	e[KBAN_EVENT_EPOCH].epoch = (struct kban_event_epoch){2, why};
 }
 
@@ -168,8 +168,11 @@ static inline struct kban_message sample_message(enum kban_message_kind kind, ui
 	static struct kban_invite_row invite;
 	static struct kban_ban_row ban;
 	static struct kban_safe_row safe;
+	static struct kban_record_row record;
+	static struct kban_log_row row;
+	static struct kban_state_page page;
 	static const uint32_t outcomes[] = {KBAN_OUTCOME_COUNTED, KBAN_OUTCOME_SAFE, 300};
-	static const char nonce[16] = {0, 1, 2, (char)0xff};
+	static const char nonce[32] = {0, 1, 2, (char)0xff};
 	struct kban_message m = {.kind = kind, .version = KBAN_PROTOCOL_VERSION};
 	struct kban_key key = sample_keys(3).sign_public;
 	struct kban_place place = {2, 99, sample_hash(0x21)};
@@ -209,6 +212,9 @@ static inline struct kban_message sample_message(enum kban_message_kind kind, ui
 				      SAMPLE_MS,
 				      SAMPLE_MS + 1,
 				      kban_text("why")};
+	record = (struct kban_record_row){1, SAMPLE_MS, SAMPLE_MS + 1, 3, true};
+	row = (struct kban_log_row){98, SAMPLE_MS, sealed, KBAN_REFUSAL_BUSY, 3, outcomes, 1, &record};
+	page = (struct kban_state_page){(const uint8_t *)nonce, 16};
 	switch (kind) {
 	case KBAN_MSG_HELLO:
 		m.hello = (struct kban_hello){1, 2, 1, sample_cluster(),
@@ -243,7 +249,8 @@ static inline struct kban_message sample_message(enum kban_message_kind kind, ui
 		break;
 	case KBAN_MSG_QUERY:
 		m.query = (struct kban_query){
-			KBAN_QUERY_BANS, 3, {nonce, 16}, true, sample_prefix("0.0.0.0/0")};
+			KBAN_QUERY_BANS, 3,	   {nonce, 16}, true, sample_prefix("0.0.0.0/0"),
+			{nonce, 32},	 6, SAMPLE_MS, true};
 		break;
 	case KBAN_MSG_ANSWER:
 		m.answer = (struct kban_answer){KBAN_QUERY_CLUSTER,
@@ -256,11 +263,15 @@ static inline struct kban_message sample_message(enum kban_message_kind kind, ui
 						1,
 						1,
 						1,
+						1,
+						1,
 						&member,
 						&invite,
 						&ban,
 						&safe,
-						&entry};
+						&entry,
+						&row,
+						&page};
 		break;
 	case KBAN_MSG_NO_SESSION:
 		m.no_session = (struct kban_no_session){KBAN_REFUSAL_FORK,

@@ -92,8 +92,8 @@ static void fields_of(enum kban_message_kind kind, unsigned sub, unsigned fields
 /* Our samples set every field, so a field that the tables forget shows here. */
 static void no_field_of_a_message_is_forgotten(void **state)
 {
-	static const unsigned fields[KINDS] = {0, 0, 0, 5, 10, 1, 7, 4, 4, 1, 1, 3, 4, 12, 2};
-	static const unsigned rows[] = {10, 5, 9, 8, 3}; /* Answer's fields 8 to 12 */
+	static const unsigned fields[KINDS] = {0, 0, 0, 5, 10, 1, 7, 4, 4, 1, 1, 3, 8, 14, 2};
+	static const unsigned rows[] = {10, 5, 9, 8, 3, 6, 1}; /* Answer's fields 8 to 14 */
 	(void)state;
 
 	for (int kind = KBAN_MSG_HELLO; kind < KINDS; kind++)
@@ -137,6 +137,19 @@ static void decoded_rows_are_what_was_encoded(void **state)
 	assert_int_equal(a->proofs->seq, 99);
 	assert_int_equal(a->proofs->sealed.report_len, want->proofs->sealed.report_len);
 	assert_memory_equal(a->proofs->sealed.signature, want->proofs->sealed.signature, 64);
+	assert_int_equal(a->log_n, 1);
+	assert_int_equal(a->log->seq, 98);
+	assert_int_equal(a->log->refusal, KBAN_REFUSAL_BUSY);
+	assert_int_equal(a->log->outcomes_n, 3);
+	assert_int_equal(a->log->outcomes[1], KBAN_OUTCOME_SAFE);
+	assert_int_equal(a->log->records_n, 1);
+	assert_int_equal(a->log->records->until_ms, SAMPLE_MS + 1);
+	assert_int_equal(a->log->records->strikes, 3);
+	assert_true(a->log->records->ended);
+	assert_memory_equal(a->log->report.signature, want->proofs->sealed.signature, 64);
+	assert_int_equal(a->state_n, 1);
+	assert_int_equal(a->state->items_len, 16);
+	assert_memory_equal(a->state->items, want->state->items, 16);
 	kban_message_free(back);
 	free(bytes);
 	free(held);
@@ -370,7 +383,7 @@ static void numbers_out_of_range_are_refused(void **state)
 		{KBAN_MSG_SUBSCRIBE, 4, 1, 0},
 		{KBAN_MSG_SUBSCRIBE, 4, KBAN_WINDOW_MAX, KBAN_WINDOW_MAX + 1},
 		{KBAN_MSG_QUERY, 1, KBAN_QUERY_CLUSTER, 0},
-		{KBAN_MSG_QUERY, 1, KBAN_QUERY_SAFE, KBAN_QUERY_SAFE + 1},
+		{KBAN_MSG_QUERY, 1, KBAN_QUERY_REFUSED, KBAN_QUERY_REFUSED + 1},
 		{KBAN_MSG_PROBE, 2, KBAN_TIME_MAX_MS, KBAN_TIME_MAX_MS + 1},
 		{KBAN_MSG_ENTRIES, 3, KBAN_TIME_MAX_MS, KBAN_TIME_MAX_MS + 1},
 	};
@@ -470,6 +483,41 @@ static void the_largest_answer_fits_its_memory(void **state)
 	free(bytes);
 	free(held);
 	free(rows);
+}
+
+static void the_largest_pages_of_a_state_fit_a_message(void **state)
+{
+	struct kban_state_page pages[KBAN_PAGES_MAX];
+	uint8_t *items = kban_zalloc(KBAN_PAGE_MAX), *bytes;
+	struct kban_message m = {.kind = KBAN_MSG_ANSWER, .version = 1}, *back;
+	size_t n;
+	(void)state;
+
+	for (size_t i = 0; i < KBAN_PAGES_MAX; i++)
+		pages[i] = (struct kban_state_page){items, KBAN_PAGE_MAX};
+	m.answer = (struct kban_answer){
+		.kind = KBAN_QUERY_STATE, .state = pages, .state_n = KBAN_PAGES_MAX};
+	kban_message_encode(&bytes, &n, &m);
+	assert_int_equal(kban_message_decode(&back, bytes, n), 0);
+	assert_int_equal(back->answer.state[KBAN_PAGES_MAX - 1].items_len, KBAN_PAGE_MAX);
+	kban_message_free(back);
+	free(bytes);
+	free(items);
+}
+
+static void an_authors_key_in_a_query_is_whole_or_missing(void **state)
+{
+	struct raw *body = raw_new();
+	(void)state;
+
+	raw_number(body, 1, KBAN_QUERY_LOG);
+	raw_filled(body, 5, 1, KBAN_KEY_SIZE);
+	assert_int_equal(decode_body(KBAN_MSG_QUERY, body), 0);
+	body->n = 0;
+	raw_number(body, 1, KBAN_QUERY_LOG);
+	raw_filled(body, 5, 1, KBAN_KEY_SIZE - 1);
+	assert_int_equal(decode_body(KBAN_MSG_QUERY, body), KBAN_MESSAGE_MALFORMED);
+	free(body);
 }
 
 static void breaking_a_limit_on_the_way_out_ends_the_process(void **state)
@@ -659,6 +707,8 @@ int main(void)
 		cmocka_unit_test(size_is_checked_before_anything_is_read),
 		cmocka_unit_test(memory_for_one_message_is_bounded),
 		cmocka_unit_test(the_largest_answer_fits_its_memory),
+		cmocka_unit_test(the_largest_pages_of_a_state_fit_a_message),
+		cmocka_unit_test(an_authors_key_in_a_query_is_whole_or_missing),
 		cmocka_unit_test(breaking_a_limit_on_the_way_out_ends_the_process),
 		cmocka_unit_test(a_heartbeat_goes_there_and_back),
 		cmocka_unit_test(a_heartbeat_without_nonce_passes),

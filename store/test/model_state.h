@@ -117,7 +117,7 @@ void model_new(struct model **out, const struct kban_key *root, const struct mod
 	m->limits = *limits;
 	m->epoch = 1;
 	m->fold_version = 1;
-	m->policy = (struct kban_event_policy){5000, 64, 24, 64, 100, 86400000, 7776000000};
+	m->policy = (struct kban_event_policy){5000, 64, 24, 64, 100, 86400000, 7776000000, 16, 32, 2678400000};
 	p->key = *root;
 	p->role = KBAN_ROLE_ROOT;
 	strcpy(p->name, "root");
