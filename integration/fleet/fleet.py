@@ -24,7 +24,7 @@ class Node:
         self.fleet, self.index, self.name = fleet, index, f"mail{index}"
         self.host = fleet.net.host(self.name, index)
         self.dir = os.path.join(fleet.work, self.name)
-        os.makedirs(self.dir, mode=0o700)
+        os.makedirs(self.dir, mode=0o700, exist_ok=True)
         self.log = os.path.join(self.dir, "security.log")
         self.identity = os.path.join(self.dir, "node.id")
         self.conf = os.path.join(self.dir, "node.conf")
@@ -79,8 +79,10 @@ class Node:
 
 
 class Fleet:
-    def __init__(self, bin_dir, work, nodes=3, tag=None, node_options=None):
-        self.bin, self.work = bin_dir, work
+    def __init__(self, bin_dir, work, nodes=3, tag=None, node_options=None, past=None):
+        """past: {"entries": N, "days": N, "away": {NAME: DAYS}}: the log already has so many entries;
+        these nodes have joined it, were switched off so many days ago (None: have no replica), and are not started."""
+        self.bin, self.work, self.past = bin_dir, work, past
         os.makedirs(work, mode=0o700, exist_ok=True)
         self.net = Net(tag)
         self.node_options = node_options or {}
@@ -111,7 +113,18 @@ class Fleet:
             f.write(f'listen = {{"tcp://{self.broker_host.ip4}:7400"}}\n'
                     f'identity = "{self.keys}/broker.id"\ngenesis = "{self.keys}/genesis.kban"\n'
                     f'data = "{self.broker_dir}/data"\n')
+        if self.past:
+            self._history(**self.past)
         self.start_broker()
+
+    def _history(self, entries, days, away):
+        files = {n: os.path.join(self.work, n) for n in away}
+        for d in files.values():
+            os.makedirs(d, mode=0o700)
+        replicas = [f"--replica={d}={files[n]}/data" for n, d in away.items() if d is not None]
+        subprocess.run([self.program("kban-history"), "--keys", self.keys, "--broker-data", os.path.join(self.broker_dir, "data"),
+                        "--entries", str(entries), "--days", str(days), *replicas,
+                        *(f"{n}={d}/node.id" for n, d in files.items())], check=True, timeout=300)
 
     def attacker(self):
         """A host outside: its IPv6 network is a /64 of its own, since IPv6 is banned by the /64."""
@@ -130,7 +143,8 @@ class Fleet:
     def add_node(self, index, start=True, **options):
         n = Node(self, index)
         n.configure(**{**self.node_options, **options})
-        n.join(self.invite(n.name))
+        if not os.path.exists(n.identity):
+            n.join(self.invite(n.name))
         n.listen()
         self.nodes.append(n)
         if start:
