@@ -325,7 +325,7 @@ static const char *remedy_for(const char *message)
 		if (!strncmp(message, remedies[i].start, strlen(remedies[i].start)))
 			return remedies[i].remedy;
 	}
-	return "compare with kban.conf(5)";
+	return "compare with kban-node.conf(5) or kban-broker.conf(5)";
 }
 
 static void on_error(cfg_t *cfg, const char *format, va_list args)
