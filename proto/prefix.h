@@ -40,6 +40,15 @@ int kban_prefix_parse_n(struct kban_prefix *out, const char *text, size_t len) k
 int kban_prefix_from_bytes(struct kban_prefix *out, unsigned family, const uint8_t *addr,
 			   size_t addr_len, unsigned len) kban_must_check;
 
+/* What is wrong with text that was not read, as the end of a sentence that begins with the text, and what to write
+ * instead: other tools' spellings (netmasks, ranges, zones, ports, wildcards) are recognised. NULL if there is
+ * nothing wrong. Holds nothing of text that would need escaping. The caller's to free. */
+char *kban_prefix_advice(const char *text) kban_must_check;
+/* The fewest prefixes that together are first to last, two addresses of one family: writes at most max of them
+ * and returns how many there are, 0 if last comes before first. */
+size_t kban_prefix_range(struct kban_prefix *out, size_t max, const struct kban_prefix *first,
+			 const struct kban_prefix *last);
+
 /* RFC 5952 text; a single address has no "/len". Returns buf. */
 const char *kban_prefix_format(const struct kban_prefix *p, char buf[KBAN_PREFIX_TEXT]);
 

@@ -111,6 +111,118 @@ static void host_bits_are_named_and_masked(void **state)
 	assert_true(kban_prefix_equal(&p, &wide));
 }
 
+/* Text, and what must be said of it. */
+static void bad_prefixes_are_named_with_the_remedy(void **state)
+{
+	static const char *const table[][2] = {
+		{"192.0.2.1/24",
+		 "has bits set below its length; did you mean 192.0.2.0/24, or 192.0.2.1 alone?"},
+		{"2001:db8::1/64",
+		 "has bits set below its length; did you mean 2001:db8::/64, or 2001:db8::1 alone?"},
+		{"::ffff:192.0.2.1/120",
+		 "has bits set below its length; did you mean 192.0.2.0/24, or 192.0.2.1 alone?"},
+		{"192.0.2.9-192.0.2.1",
+		 "is a range that ends before it begins; name a prefix, like 192.0.2.0/24"},
+		{"192.0.2.9-1",
+		 "is a range that ends before it begins; name a prefix, like 192.0.2.0/24"},
+		{"2001:db8::9-2001:db8::1",
+		 "is a range that ends before it begins; name a prefix, like 192.0.2.0/24"},
+		{"192.0.2.0-192.0.2.255", "is a range; did you mean 192.0.2.0/24?"},
+		{"192.0.2.0-255", "is a range; did you mean 192.0.2.0/24?"},
+		{"192.0.2.7-192.0.2.7", "is a range; did you mean 192.0.2.7?"},
+		{"0.0.0.0-255.255.255.255", "is a range; did you mean 0.0.0.0/0?"},
+		{"192.0.2.1-192.0.2.9", "is a range; name its prefixes, one at a time: 192.0.2.1 "
+					"192.0.2.2/31 192.0.2.4/30 192.0.2.8/31"},
+		{"2001:db8::-2001:db8::1:ffff", "is a range; did you mean 2001:db8::/111?"},
+		{"2001:db8::-2001:db8::2", "is a range; name its prefixes, one at a time: "
+					   "2001:db8::/127 2001:db8::2"},
+		{"0.0.0.1-255.255.255.254",
+		 "is a range; name its prefixes, one at a time: 0.0.0.1 0.0.0.2/31 0.0.0.4/30 "
+		 "0.0.0.8/29 0.0.0.16/28 0.0.0.32/27 0.0.0.64/26 0.0.0.128/25 0.0.1.0/24 0.0.2.0/23 "
+		 "0.0.4.0/22 0.0.8.0/21 and 50 more"},
+		{"192.0.2.1-2001:db8::1", "is a range from IPv4 to IPv6, which there is not"},
+		{"192.0.2.0/255.255.255.0", "has a netmask; write the length: 192.0.2.0/24"},
+		{"192.0.2.77/255.255.255.0", "has a netmask; write the length: 192.0.2.0/24"},
+		{"192.0.2.7/255.255.255.255", "has a netmask; write the length: 192.0.2.7"},
+		{"192.0.2.0/0.0.0.255", "has a wildcard mask; write the length: 192.0.2.0/24"},
+		{"2001:db8::/ffff:ffff::", "has a netmask; write the length: 2001:db8::/32"},
+		{"192.0.2.0/255.0.255.0",
+		 "has a netmask whose ones are not all at its beginning: that is no prefix; name each "
+		 "network by itself"},
+		{"192.0.2.0/255.255.255.1",
+		 "has a netmask whose ones are not all at its beginning: that is no prefix; name each "
+		 "network by itself"},
+		{"192.0.2.0/33",
+		 "is too long a prefix: the length of an IPv4 prefix is 0 to 32"},
+		{"2001:db8::/129",
+		 "is too long a prefix: the length of an IPv6 prefix is 0 to 128"},
+		{"::ffff:192.0.2.0/129",
+		 "is too long a prefix: the length of an IPv6 prefix is 0 to 128"},
+		{"192.0.2.0/99999999999999999999",
+		 "is too long a prefix: the length of an IPv4 prefix is 0 to 32"},
+		{"192.0.2.0/",
+		 "has no length that can be read after the /; write a number from 0 to 32, without "
+		 "sign or leading zeros"},
+		{"192.0.2.0/-1",
+		 "has no length that can be read after the /; write a number from 0 to 32, without "
+		 "sign or leading zeros"},
+		{"2001:db8::/064",
+		 "has no length that can be read after the /; write a number from 0 to 128, without "
+		 "sign or leading zeros"},
+		{"fe80::1%eth0",
+		 "names a network interface after %, which means something on one machine only; "
+		 "write the address without it"},
+		{"fe80::1%eth0/64",
+		 "names a network interface after %, which means something on one machine only; "
+		 "write the address without it"},
+		{"192.0.2.*", "is a pattern; write the prefix: 192.0.2.0/24"},
+		{"10.*.*.*", "is a pattern; write the prefix: 10.0.0.0/8"},
+		{"192.0.2.1:25", "has a port or brackets; write the address alone: 192.0.2.1"},
+		{"[2001:db8::1]:25", "has a port or brackets; write the address alone: 2001:db8::1"},
+		{"[2001:db8::1]", "has a port or brackets; write the address alone: 2001:db8::1"},
+		{"010.0.0.1",
+		 "has a part that begins with 0, which some programs read as octal; write it without"},
+		{"192.0.02.0/24",
+		 "has a part that begins with 0, which some programs read as octal; write it without"},
+		{"192.0.2.1,192.0.2.2", "is more than one prefix; name one at a time"},
+		{"192.0.2.0/24 192.0.3.0/24", "is more than one prefix; name one at a time"},
+		{"mail.example.com",
+		 "looks like a name; name the address, since what a name stands for can change"},
+		{"", "is no address or prefix, like 192.0.2.1 or 2001:db8::/64"},
+		{"x", "is no address or prefix, like 192.0.2.1 or 2001:db8::/64"},
+		{"192.0.2", "is no address or prefix, like 192.0.2.1 or 2001:db8::/64"},
+		{"*.*.*.*", "is no address or prefix, like 192.0.2.1 or 2001:db8::/64"},
+		{"-", "is no address or prefix, like 192.0.2.1 or 2001:db8::/64"},
+		{"/", "is no address or prefix, like 192.0.2.1 or 2001:db8::/64"},
+		{"%", "is no address or prefix, like 192.0.2.1 or 2001:db8::/64"},
+		{"\033[31m\n", "is no address or prefix, like 192.0.2.1 or 2001:db8::/64"},
+	};
+	(void)state;
+
+	for (size_t i = 0; i < KBAN_ARRAY_LEN(table); i++) {
+		kban_auto(kban_free) void *said = kban_prefix_advice(table[i][0]);
+		assert_non_null(said);
+		if (strcmp(said, table[i][1]) != 0)
+			fail_msg("of '%s': %s", table[i][0], (char *)said);
+	}
+	assert_null(kban_prefix_advice("192.0.2.0/24"));
+	assert_null(kban_prefix_advice("::ffff:192.0.2.1"));
+}
+
+static void advice_is_given_on_text_of_any_length(void **state)
+{
+	char text[4096];
+	(void)state;
+
+	for (size_t n = 0; n < sizeof(text); n++) {
+		memset(text, "1.:/-%*[ ,f"[n % 11], n);
+		text[n] = 0;
+		kban_auto(kban_free) void *said = kban_prefix_advice(text);
+		struct kban_prefix p;
+		assert_int_equal(!said, kban_prefix_parse(&p, text) == 0);
+	}
+}
+
 static void raw_bytes_of_the_wrong_size_are_refused(void **state)
 {
 	uint8_t bytes[16] = {0};
@@ -300,12 +412,63 @@ static void algebra_agrees_with_bit_strings(void **state)
 	}
 }
 
+static uint32_t number_of(const struct kban_prefix *p)
+{
+	return (uint32_t)p->addr[0] << 24 | (uint32_t)p->addr[1] << 16 | (uint32_t)p->addr[2] << 8 |
+	       p->addr[3];
+}
+
+/* The parts lie side by side from first to last, and no two neighbours could be one. */
+static void check_range(uint32_t from, uint32_t to)
+{
+	struct kban_prefix parts[64], first = {KBAN_IPV4, 32, {0}}, last = first;
+
+	for (unsigned i = 0; i < 4; i++) {
+		first.addr[i] = (uint8_t)(from >> (24 - i * 8));
+		last.addr[i] = (uint8_t)(to >> (24 - i * 8));
+	}
+	size_t n = kban_prefix_range(parts, KBAN_ARRAY_LEN(parts), &first, &last);
+	uint64_t at = from;
+	assert_true(n >= 1 && n <= 62);
+	for (size_t i = 0; i < n; i++) {
+		assert_int_equal(number_of(&parts[i]), at);
+		at += (uint64_t)1 << (32 - parts[i].len);
+		if (!i || parts[i - 1].len != parts[i].len)
+			continue;
+		struct kban_prefix a = kban_prefix_mask(&parts[i - 1], parts[i].len - 1U);
+		struct kban_prefix b = kban_prefix_mask(&parts[i], parts[i].len - 1U);
+		assert_false(kban_prefix_equal(&a, &b));
+	}
+	assert_int_equal(at, (uint64_t)to + 1);
+}
+
+static void a_range_is_the_fewest_prefixes(void **state)
+{
+	const char *given = getenv("KBAN_TEST_SEED");
+	unsigned seed = given ? (unsigned)strtoul(given, NULL, 10) : (unsigned)time(NULL);
+	(void)state;
+
+	print_message("KBAN_TEST_SEED=%u\n", seed);
+	check_range(0, UINT32_MAX);
+	check_range(UINT32_MAX, UINT32_MAX);
+	check_range(1, UINT32_MAX - 1);
+	for (int i = 0; i < 20000; i++) {
+		uint32_t a = (uint32_t)rand_r(&seed) << 16 ^ (uint32_t)rand_r(&seed);
+		uint32_t b = i % 2 ? (uint32_t)rand_r(&seed) << 16 ^ (uint32_t)rand_r(&seed)
+				   : a + (uint32_t)rand_r(&seed) % 300;
+		check_range(a < b ? a : b, a < b ? b : a);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(text_is_read_and_written_canonically),
 		cmocka_unit_test(malformed_text_is_refused),
 		cmocka_unit_test(host_bits_are_named_and_masked),
+		cmocka_unit_test(bad_prefixes_are_named_with_the_remedy),
+		cmocka_unit_test(advice_is_given_on_text_of_any_length),
+		cmocka_unit_test(a_range_is_the_fewest_prefixes),
 		cmocka_unit_test(raw_bytes_of_the_wrong_size_are_refused),
 		cmocka_unit_test(never_ban_list_holds),
 		cmocka_unit_test(offenders_are_counted_per_address_or_64),
