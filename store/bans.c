@@ -316,6 +316,18 @@ bool ledger_ban_covering(const struct ledger *l, const struct kban_prefix *p, ui
 	return false;
 }
 
+uint64_t ledger_strikes(const struct ledger *l, const struct kban_prefix *p, uint64_t now_ms,
+			uint64_t *end_ms)
+{
+	const struct ban_row *row = ban_row_find(l, p);
+
+	if (!row || !row->strikes || strikes_gone(l, row, now_ms))
+		return 0;
+	if (end_ms)
+		*end_ms = row->strikes_end_ms;
+	return row->strikes;
+}
+
 size_t ledger_bans_of(const struct ledger *l, const struct kban_prefix *p,
 		      const struct ledger_ban **out)
 {

@@ -15,11 +15,23 @@ static bool within_limited(const struct kban_prefix *p)
 	return p->len == 64 && !kban_prefix_covers(p, &nat64);
 }
 
-static bool within_operators(const struct kban_prefix *p, bool force)
+/* With force; and no policy allows more without. */
+static bool within_anyone(const struct kban_prefix *p)
 {
-	static const unsigned shortest[2][2] = {{16, 8}, {32, 16}}; /* [IPv6][force] */
+	return p->len >= (p->family == KBAN_IPV4 ? 8 : 16);
+}
 
-	return p->len >= shortest[p->family == KBAN_IPV6][force];
+static bool within_operators(const struct kban_event_policy *policy, const struct kban_event_ban *b)
+{
+	const struct kban_prefix *p = &b->prefix;
+	uint32_t shortest = p->family == KBAN_IPV4 ? policy->ban_min_len4 : policy->ban_min_len6;
+
+	return b->force ? within_anyone(p) : p->len >= shortest;
+}
+
+bool ban_within_role(const struct kban_prefix *p, enum kban_role role)
+{
+	return role_is_limited(role) ? within_limited(p) : within_anyone(p);
 }
 
 static uint32_t quota_used(const struct fold *f)
@@ -39,7 +51,7 @@ enum kban_outcome judge_ban(const struct ledger *l, const struct fold *f,
 
 	if (kban_prefix_never_ban(p) || ledger_is_broker_address(l, p))
 		return KBAN_OUTCOME_NEVER_BAN;
-	if (limited ? !within_limited(p) : !within_operators(p, e->ban.force))
+	if (limited ? !within_limited(p) : !within_operators(&l->policy, &e->ban))
 		return KBAN_OUTCOME_LIMIT;
 	if (ledger_safe_covers(l, p, f->now, NULL))
 		return KBAN_OUTCOME_SAFE;
@@ -50,6 +62,14 @@ enum kban_outcome judge_ban(const struct ledger *l, const struct fold *f,
 	if (!e->ban.duration_ms || f->late)
 		return KBAN_OUTCOME_HISTORY;
 	return bans_full(l, p, f->now) ? KBAN_OUTCOME_FULL : KBAN_OUTCOME_COUNTED;
+}
+
+static uint64_t asked_for(const struct ledger *l, const struct fold *f,
+			  const struct kban_event_ban *b)
+{
+	uint64_t max = l->policy.node_ban_max_ms;
+
+	return role_is_limited(f->author->pub.role) && b->duration_ms > max ? max : b->duration_ms;
 }
 
 /* A repeated offender's ban, for his nth strike. */
@@ -105,7 +125,7 @@ void effect_ban(struct ledger *l, const struct fold *f, const struct kban_event 
 	uint64_t until = f->now;
 
 	if (o == KBAN_OUTCOME_COUNTED)
-		until += lengthened(&l->policy, e->ban.duration_ms, n);
+		until += lengthened(&l->policy, asked_for(l, f, &e->ban), n);
 	if (limited) {
 		quota_add(l, f);
 		strikes_add(l, row, f->now, until);

@@ -1,49 +1,89 @@
 /* SPDX-License-Identifier: MPL-2.0 */
+#include <stddef.h>
 #include <string.h>
 
 #include "store/ledger_private.h"
 
 /* Policy ------------------------------------------------------------------------------------- */
 
-static bool in_range(uint64_t v, uint64_t min, uint64_t max)
+struct policy_field {
+	size_t at;
+	bool wide; /* uint64_t, not uint32_t */
+	uint64_t min, max;
+};
+
+#define U32(name, min, max)                                                                        \
+	{                                                                                          \
+		offsetof(struct kban_event_policy, name), false, min, max                          \
+	}
+#define U64(name, min, max)                                                                        \
+	{                                                                                          \
+		offsetof(struct kban_event_policy, name), true, min, max                           \
+	}
+
+static const struct policy_field policy_fields[] = {
+	U32(quota_per_hour, 1, 1000000),
+	U32(safe_max, 0, 4096),
+	U32(safe_min_len4, 8, 32),
+	U32(safe_min_len6, 16, 128),
+	U32(repeat_percent, 100, 1000),
+	U64(repeat_max_ms, 1, 366 * LEDGER_DAY_MS),
+	U64(history_ms, LEDGER_DAY_MS, 3660 * LEDGER_DAY_MS),
+	U32(ban_min_len4, 8, 32),
+	U32(ban_min_len6, 16, 128),
+	U64(node_ban_max_ms, 60000, 366 * LEDGER_DAY_MS),
+};
+
+static uint64_t policy_get(const struct kban_event_policy *p, const struct policy_field *f)
 {
-	return v >= min && v <= max;
+	const char *at = (const char *)p + f->at;
+
+	return f->wide ? *(const uint64_t *)at : *(const uint32_t *)at;
 }
 
-static bool policy_in_range(const struct kban_event_policy *p)
+bool ledger_policy_valid(const struct kban_event_policy *p)
 {
-	return in_range(p->quota_per_hour, 1, 1000000) && in_range(p->safe_max, 0, 4096) &&
-	       in_range(p->safe_min_len4, 8, 32) && in_range(p->safe_min_len6, 16, 128) &&
-	       in_range(p->repeat_percent, 100, 1000) &&
-	       in_range(p->repeat_max_ms, 1, 366 * LEDGER_DAY_MS) &&
-	       in_range(p->history_ms, LEDGER_DAY_MS, 3660 * LEDGER_DAY_MS);
+	for (size_t i = 0; i < KBAN_ARRAY_LEN(policy_fields); i++) {
+		const struct policy_field *f = &policy_fields[i];
+		uint64_t v = policy_get(p, f);
+
+		if (v < f->min || v > f->max)
+			return false;
+	}
+	return true;
 }
 
-static bool policy_equal(const struct kban_event_policy *a, const struct kban_event_policy *b)
+bool policy_equal(const struct kban_event_policy *a, const struct kban_event_policy *b)
 {
-	return a->quota_per_hour == b->quota_per_hour && a->safe_max == b->safe_max &&
-	       a->safe_min_len4 == b->safe_min_len4 && a->safe_min_len6 == b->safe_min_len6 &&
-	       a->repeat_percent == b->repeat_percent && a->repeat_max_ms == b->repeat_max_ms &&
-	       a->history_ms == b->history_ms;
+	for (size_t i = 0; i < KBAN_ARRAY_LEN(policy_fields); i++)
+		if (policy_get(a, &policy_fields[i]) != policy_get(b, &policy_fields[i]))
+			return false;
+	return true;
 }
 
 enum kban_outcome judge_policy(const struct ledger *l, const struct fold *f,
 			       const struct kban_event *e)
 {
 	(void)f;
-	if (!policy_in_range(&e->policy))
+	if (!ledger_policy_valid(&e->policy))
 		return KBAN_OUTCOME_OUT_OF_RANGE;
 	return policy_equal(&e->policy, &l->policy) ? KBAN_OUTCOME_NO_CHANGE : KBAN_OUTCOME_COUNTED;
+}
+
+void policy_set(struct ledger *l, const struct kban_event_policy *p, uint64_t seq, uint64_t now)
+{
+	digest_policy(l, DIGEST_REMOVE);
+	l->policy = *p;
+	l->policy_seq = seq;
+	l->policy_ms = now;
+	digest_policy(l, DIGEST_ADD);
 }
 
 void effect_policy(struct ledger *l, const struct fold *f, const struct kban_event *e,
 		   enum kban_outcome o)
 {
-	(void)f;
 	(void)o;
-	digest_policy(l, DIGEST_REMOVE);
-	l->policy = e->policy;
-	digest_policy(l, DIGEST_ADD);
+	policy_set(l, &e->policy, f->seq, f->now);
 }
 
 /* Brokers ------------------------------------------------------------------------------------ */
@@ -58,7 +98,7 @@ static size_t broker_index(const struct ledger *l, const struct kban_key *curve)
 	return i;
 }
 
-static bool broker_equal(const struct ledger_broker *b, const struct kban_event_broker_address *a)
+bool broker_equal(const struct ledger_broker *b, const struct kban_event_broker_address *a)
 {
 	if (b->addresses_n != a->addresses_n || strlen(b->endpoint) != a->endpoint.n ||
 	    memcmp(b->endpoint, a->endpoint.s, a->endpoint.n))
@@ -85,9 +125,10 @@ enum kban_outcome judge_broker_address(const struct ledger *l, const struct fold
 	return l->brokers_n >= l->limits.brokers ? KBAN_OUTCOME_FULL : KBAN_OUTCOME_COUNTED;
 }
 
-static void broker_set(struct ledger_broker *b, const struct kban_event_broker_address *a)
+static void broker_set(struct ledger_broker *b, const struct kban_event_broker_address *a,
+		       uint64_t seq)
 {
-	*b = (struct ledger_broker){.curve = a->curve, .addresses_n = a->addresses_n};
+	*b = (struct ledger_broker){.curve = a->curve, .addresses_n = a->addresses_n, .seq = seq};
 	memcpy(b->endpoint, a->endpoint.s, a->endpoint.n);
 	for (size_t i = 0; i < a->addresses_n; i++)
 		b->addresses[i] = a->addresses[i];
@@ -122,7 +163,7 @@ void effect_broker_address(struct ledger *l, const struct fold *f, const struct 
 		memmove(b, b + 1, (l->brokers_n - i) * sizeof(*b));
 	} else {
 		l->brokers_n += i == l->brokers_n;
-		broker_set(b, a);
+		broker_set(b, a, f->seq);
 		digest_broker(l, DIGEST_ADD, b);
 		for (size_t n = 0; n < a->addresses_n; n++)
 			bans_end_holding(l, f, &a->addresses[n]);
@@ -145,10 +186,10 @@ enum kban_outcome judge_fold_version(const struct ledger *l, const struct fold *
 void effect_fold_version(struct ledger *l, const struct fold *f, const struct kban_event *e,
 			 enum kban_outcome o)
 {
-	(void)f;
 	(void)o;
 	digest_versions(l, DIGEST_REMOVE);
 	l->fold_version = e->fold_version.version;
+	l->fold_version_seq = f->seq;
 	digest_versions(l, DIGEST_ADD);
 }
 

@@ -3,10 +3,6 @@
 
 #include "store/ledger_private.h"
 
-#define GRANTABLE                                                                                  \
-	(ROLE(KBAN_ROLE_NODE) | ROLE(KBAN_ROLE_OPERATOR) | ROLE(KBAN_ROLE_FEEDER) |                \
-	 ROLE(KBAN_ROLE_READER) | ROLE(KBAN_ROLE_BROKER))
-
 static void name_copy(char out[KBAN_NAME_MAX + 1], const struct kban_text *name)
 {
 	memcpy(out, name->s, name->n);
@@ -25,7 +21,7 @@ enum kban_outcome judge_grant(const struct ledger *l, const struct fold *f,
 {
 	const struct kban_event_grant *g = &e->grant;
 
-	if (!(ROLE(g->role) & GRANTABLE))
+	if (!(ROLE(g->role) & ROLES_GRANTABLE))
 		return KBAN_OUTCOME_DENIED;
 	if (keys_used(l, &g->key, &g->curve, f->now))
 		return KBAN_OUTCOME_KEY_USED;
@@ -43,6 +39,7 @@ void effect_grant(struct ledger *l, const struct fold *f, const struct kban_even
 		.curve = g->curve,
 		.role = g->role,
 		.granted_seq = f->seq,
+		.granted_index = f->index,
 		.granted_ms = f->now,
 	};
 
@@ -59,7 +56,7 @@ enum kban_outcome judge_invite(const struct ledger *l, const struct fold *f,
 {
 	const struct kban_event_invite *i = &e->invite;
 
-	if (!(ROLE(i->role) & GRANTABLE))
+	if (!(ROLE(i->role) & ROLES_GRANTABLE))
 		return KBAN_OUTCOME_DENIED;
 	if (keys_used(l, &i->key, &i->curve, f->now))
 		return KBAN_OUTCOME_KEY_USED;
@@ -78,6 +75,7 @@ void effect_invite(struct ledger *l, const struct fold *f, const struct kban_eve
 		.curve = i->curve,
 		.role = i->role,
 		.seq = f->seq,
+		.index = f->index,
 		.expires_ms = f->now + i->duration_ms,
 	};
 

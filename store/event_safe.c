@@ -14,7 +14,7 @@ static void become_safe(struct ledger *l, const struct fold *f, const struct kba
 
 /* Safe-add ----------------------------------------------------------------------------------- */
 
-static bool too_wide(const struct kban_event_safe_add *a)
+bool safe_too_wide(const struct kban_event_safe_add *a)
 {
 	unsigned shortest = a->prefix.family == KBAN_IPV4 ? 16 : 32;
 
@@ -57,7 +57,7 @@ enum kban_outcome judge_safe_add(const struct ledger *l, const struct fold *f,
 {
 	const struct kban_event_safe_add *a = &e->safe_add;
 
-	if (is_operator(&f->author->pub) && too_wide(a))
+	if (is_operator(&f->author->pub) && safe_too_wide(a))
 		return KBAN_OUTCOME_LIMIT;
 
 	const struct safe *s = safe_find(l, &a->prefix, f->author, f->now);
@@ -150,7 +150,7 @@ static void remove_all(struct ledger *l, const struct fold *f, const struct kban
 		if (is_operator(s->pub.owner))
 			safe_drop(l, s);
 		else
-			safe_set_state(l, s, LEDGER_SAFE_REJECTED);
+			safe_decide(l, s, LEDGER_SAFE_REJECTED, f->seq);
 	}
 }
 
@@ -195,7 +195,7 @@ void effect_safe_approve(struct ledger *l, const struct fold *f, const struct kb
 	const struct kban_event_safe_approve *a = &e->safe_approve;
 
 	(void)o;
-	safe_set_state(l, safe_to_approve(l, f, a), LEDGER_SAFE_APPROVED);
+	safe_decide(l, safe_to_approve(l, f, a), LEDGER_SAFE_APPROVED, f->seq);
 	become_safe(l, f, &a->prefix);
 	observe_safe(f, &a->prefix);
 }

@@ -33,7 +33,8 @@ static uint64_t invitation_at(const struct ledger *l, const struct due *d)
 	const struct invitation *i = CONTAINER(d, const struct invitation);
 
 	(void)l;
-	return i->pub.used_seq || i->pub.revoked_seq ? HEAP_NEVER : i->pub.expires_ms + LEDGER_KEEP_MS;
+	return i->pub.used_seq || i->pub.revoked_seq ? HEAP_NEVER
+						     : i->pub.expires_ms + LEDGER_KEEP_MS;
 }
 
 static void invitation_expire(struct ledger *l, struct due *d)
@@ -75,9 +76,9 @@ static bool hour_is_old(const struct ledger *l, const struct hour *h, uint64_t n
 	return (h->hour + 1) * LEDGER_HOUR_MS + l->policy.history_ms <= now;
 }
 
-void hour_add(struct ledger *l, uint64_t now, uint64_t seq)
+void hour_add(struct ledger *l, uint64_t hour, uint64_t seq)
 {
-	struct hour h = {now / LEDGER_HOUR_MS, seq};
+	struct hour h = {hour, seq};
 
 	if (l->hours_n && l->hours[l->hours_n - 1].hour == h.hour)
 		return;
@@ -95,6 +96,21 @@ uint64_t hours_start(const struct ledger *l, uint64_t now, uint64_t seq)
 		if (!hour_is_old(l, &l->hours[i], now))
 			return l->hours[i].seq;
 	return seq;
+}
+
+uint64_t ledger_history_start(const struct ledger *l)
+{
+	return hours_start(l, l->time_ms, l->place.seq + 1);
+}
+
+uint64_t ledger_hour_seq(const struct ledger *l, uint64_t ms)
+{
+	if (!l->hours_n || ms / LEDGER_HOUR_MS < l->hours[0].hour)
+		return 1; /* older rows may have been dropped */
+	for (size_t i = 0; i < l->hours_n; i++)
+		if (l->hours[i].hour >= ms / LEDGER_HOUR_MS)
+			return l->hours[i].seq;
+	return l->place.seq + 1;
 }
 
 /* The newest of the old ones stays. */

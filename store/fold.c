@@ -9,29 +9,36 @@
 #define FEEDER	 ROLE(KBAN_ROLE_FEEDER)
 #define ROOT	 ROLE(KBAN_ROLE_ROOT)
 
-/* Who may say what (by kind), what would become of it, and what it does if it counts. */
+/* Who may say what (by kind), since which fold version, what would become of it, and what it does
+ * if it counts. A version's number never changes once it is released. */
 static const struct {
 	unsigned roles;
+	uint32_t since;
 	judge_fn *judge;
 	effect_fn *effect;
 } kinds[KBAN_EVENT_KINDS] = {
-	[KBAN_EVENT_BAN] = {OPERATOR | NODE | FEEDER, judge_ban, effect_ban},
-	[KBAN_EVENT_UNBAN] = {OPERATOR | NODE | FEEDER, judge_unban, effect_unban},
-	[KBAN_EVENT_SAFE_ADD] = {OPERATOR | NODE, judge_safe_add, effect_safe_add},
-	[KBAN_EVENT_SAFE_REMOVE] = {OPERATOR | NODE, judge_safe_remove, effect_safe_remove},
-	[KBAN_EVENT_SAFE_APPROVE] = {OPERATOR, judge_safe_approve, effect_safe_approve},
-	[KBAN_EVENT_GRANT] = {ROOT, judge_grant, effect_grant},
-	[KBAN_EVENT_REVOKE] = {ROOT | OPERATOR, judge_revoke, effect_revoke},
-	[KBAN_EVENT_PURGE] = {OPERATOR, judge_purge, effect_purge},
-	[KBAN_EVENT_INVITE] = {OPERATOR, judge_invite, effect_invite},
-	[KBAN_EVENT_JOIN] = {ROLE_INVITATION, judge_join, effect_join},
-	[KBAN_EVENT_POLICY] = {OPERATOR, judge_policy, effect_policy},
-	[KBAN_EVENT_BROKER_ADDRESS] = {ROOT | OPERATOR, judge_broker_address,
+	[KBAN_EVENT_BAN] = {OPERATOR | NODE | FEEDER, 1, judge_ban, effect_ban},
+	[KBAN_EVENT_UNBAN] = {OPERATOR | NODE | FEEDER, 1, judge_unban, effect_unban},
+	[KBAN_EVENT_SAFE_ADD] = {OPERATOR | NODE, 1, judge_safe_add, effect_safe_add},
+	[KBAN_EVENT_SAFE_REMOVE] = {OPERATOR | NODE, 1, judge_safe_remove, effect_safe_remove},
+	[KBAN_EVENT_SAFE_APPROVE] = {OPERATOR, 1, judge_safe_approve, effect_safe_approve},
+	[KBAN_EVENT_GRANT] = {ROOT, 1, judge_grant, effect_grant},
+	[KBAN_EVENT_REVOKE] = {ROOT | OPERATOR, 1, judge_revoke, effect_revoke},
+	[KBAN_EVENT_PURGE] = {OPERATOR, 1, judge_purge, effect_purge},
+	[KBAN_EVENT_INVITE] = {OPERATOR, 1, judge_invite, effect_invite},
+	[KBAN_EVENT_JOIN] = {ROLE_INVITATION, 1, judge_join, effect_join},
+	[KBAN_EVENT_POLICY] = {OPERATOR, 1, judge_policy, effect_policy},
+	[KBAN_EVENT_BROKER_ADDRESS] = {ROOT | OPERATOR, 1, judge_broker_address,
 				       effect_broker_address},
-	[KBAN_EVENT_RELEASE] = {OPERATOR, judge_release, effect_release},
-	[KBAN_EVENT_FOLD_VERSION] = {ROOT | OPERATOR, judge_fold_version, effect_fold_version},
-	[KBAN_EVENT_EPOCH] = {ROOT | OPERATOR, judge_epoch, effect_epoch},
+	[KBAN_EVENT_RELEASE] = {OPERATOR, 1, judge_release, effect_release},
+	[KBAN_EVENT_FOLD_VERSION] = {ROOT | OPERATOR, 1, judge_fold_version, effect_fold_version},
+	[KBAN_EVENT_EPOCH] = {ROOT | OPERATOR, 1, judge_epoch, effect_epoch},
 };
+
+unsigned event_roles(enum kban_event_kind kind)
+{
+	return kinds[kind].roles;
+}
 
 /* Observers ---------------------------------------------------------------------------------- */
 
@@ -150,6 +157,27 @@ static void refused(struct ledger_verdict *v, const struct fold *f, enum kban_re
 		v->duplicate_seq = f->author->pub.newest_seq;
 }
 
+uint32_t ledger_kind_since(enum kban_event_kind kind)
+{
+	return kinds[kind].since;
+}
+
+bool ledger_stops_at(const struct ledger *l, const struct kban_entry *entry,
+		     const struct kban_report *r)
+{
+	uint32_t version = l->fold_version;
+	struct fold f;
+
+	if (fold_start(&f, l, entry->accepted_ms, entry->seq, r) || !f.author ||
+	    !(event_roles(KBAN_EVENT_FOLD_VERSION) & ROLE(f.author->pub.role)))
+		return false;
+	for (size_t i = 0; i < r->events_n; i++)
+		if (r->events[i].kind == KBAN_EVENT_FOLD_VERSION &&
+		    r->events[i].fold_version.version == version + 1)
+			version++;
+	return version > KBAN_FOLD_VERSION;
+}
+
 /* Events ------------------------------------------------------------------------------------- */
 
 static enum kban_outcome event_judge(const struct ledger *l, const struct fold *f,
@@ -157,8 +185,10 @@ static enum kban_outcome event_judge(const struct ledger *l, const struct fold *
 {
 	unsigned role = f->author ? ROLE(f->author->pub.role) : ROLE_INVITATION;
 
-	if (!(kinds[e->kind].roles & role))
+	if (!(event_roles(e->kind) & role))
 		return KBAN_OUTCOME_DENIED;
+	if (kinds[e->kind].since > l->fold_version)
+		return KBAN_OUTCOME_OUT_OF_RANGE;
 	return kinds[e->kind].judge(l, f, e);
 }
 
@@ -231,6 +261,15 @@ static void place_advance(struct ledger *l, const struct kban_entry *entry,
 	ledger_digest(l, &l->mark_digest);
 }
 
+static void time_set(struct ledger *l, uint64_t now)
+{
+	if (l->time_ms == now)
+		return;
+	digest_time(l, DIGEST_REMOVE);
+	l->time_ms = now;
+	digest_time(l, DIGEST_ADD);
+}
+
 void ledger_apply(struct ledger *l, const struct kban_entry *entry, const struct kban_report *r,
 		  struct ledger_verdict *v, const struct ledger_observer *o)
 {
@@ -243,12 +282,12 @@ void ledger_apply(struct ledger *l, const struct kban_entry *entry, const struct
 	*v = (struct ledger_verdict){0};
 	if (o)
 		f.observer = o;
-	l->time_ms = f.now;
+	time_set(l, f.now);
 	expiry_run(l);
 	if (refusal) {
 		refused(v, &f, refusal);
 	} else {
-		hour_add(l, f.now, f.seq);
+		hour_add(l, f.now / LEDGER_HOUR_MS, f.seq);
 		author_take(l, &f);
 		fold_events(l, &f, v);
 		author_return(l, &f);

@@ -13,6 +13,9 @@ const struct kban_event_policy ledger_policy_default = {
 	.repeat_percent = 100,
 	.repeat_max_ms = LEDGER_DAY_MS,
 	.history_ms = 90 * LEDGER_DAY_MS,
+	.ban_min_len4 = 16,
+	.ban_min_len6 = 32,
+	.node_ban_max_ms = 31 * LEDGER_DAY_MS,
 };
 
 static const struct ledger_limits limits_default = {
@@ -45,6 +48,7 @@ void ledger_new(struct ledger **out, const struct kban_key *root)
 	l->limits = limits_default;
 	digest_policy(l, DIGEST_ADD);
 	digest_versions(l, DIGEST_ADD);
+	digest_time(l, DIGEST_ADD);
 	principal_add(l, &p);
 	*out = l;
 }
@@ -133,6 +137,16 @@ uint32_t ledger_fold_version(const struct ledger *l)
 	return l->fold_version;
 }
 
+uint64_t ledger_fold_version_seq(const struct ledger *l)
+{
+	return l->fold_version_seq;
+}
+
+uint64_t ledger_epoch_seq(const struct ledger *l)
+{
+	return l->epoch_seq;
+}
+
 const struct kban_cluster_id *ledger_cluster(const struct ledger *l)
 {
 	return &l->cluster;
@@ -141,6 +155,17 @@ const struct kban_cluster_id *ledger_cluster(const struct ledger *l)
 const struct kban_event_policy *ledger_policy(const struct ledger *l)
 {
 	return &l->policy;
+}
+
+void ledger_policy_suppose(struct ledger *l, const struct kban_event_policy *p)
+{
+	policy_set(l, p, l->policy_seq, l->policy_ms);
+}
+
+void ledger_policy_origin(const struct ledger *l, uint64_t *seq, uint64_t *since_ms)
+{
+	*seq = l->policy_seq;
+	*since_ms = l->policy_ms;
 }
 
 /* Brokers ------------------------------------------------------------------------------------ */

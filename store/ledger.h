@@ -50,9 +50,13 @@ struct ledger_observer {
 	void *arg;
 };
 
+/* The entry would take the ledger to a fold version that this program does not know (KBAN_FOLD_VERSION): stop
+ * before it, and say "upgrade needed". Folding it nevertheless gives another state than the others have. */
+bool ledger_stops_at(const struct ledger *l, const struct kban_entry *entry, const struct kban_report *r);
+
 /* Folds the entry: r is its decoded report, whose author's signature was checked. Also advances the place
  * and, for a report that the fold refuses, changes nothing else. entry->seq must be above the place's; a gap
- * is allowed only below a horizon (snapshot). v and o may be NULL. */
+ * is for those who fold a part of the log only (kbanctl: what makes the members). v and o may be NULL. */
 void ledger_apply(struct ledger *l, const struct kban_entry *entry, const struct kban_report *r,
 		  struct ledger_verdict *v, const struct ledger_observer *o);
 
@@ -61,7 +65,7 @@ void ledger_chain_next(struct kban_hash *out, const struct kban_hash *previous, 
 		       uint64_t accepted_ms, const struct kban_hash *report_hash);
 /* The chain of the empty log. */
 void ledger_chain_genesis(struct kban_hash *out, const struct kban_cluster_id *cluster);
-/* Sets the place where a log begins whose older part is known only by its chain (after a snapshot). */
+/* Sets the place where a log begins whose older part is known only by its chain; the rest of the state stays. */
 void ledger_set_place(struct ledger *l, const struct kban_place *place);
 
 /* Place, time, digest -------------------------------------------------------------------------------- */
@@ -72,12 +76,32 @@ void ledger_digest(const struct ledger *l, struct kban_hash *out);
 /* Place and digest at the newest seq divisible by LEDGER_MARK_EVERY; seq 0 when there is none yet. */
 void ledger_mark(const struct ledger *l, uint64_t *seq, struct kban_hash *chain, struct kban_hash *digest);
 uint32_t ledger_fold_version(const struct ledger *l);
+/* The fold version from which on events of this kind count. */
+uint32_t ledger_kind_since(enum kban_event_kind kind);
+/* The seqs of the events that made the fold version and the epoch; 0: they are the first. */
+uint64_t ledger_fold_version_seq(const struct ledger *l);
+uint64_t ledger_epoch_seq(const struct ledger *l);
 const struct kban_cluster_id *ledger_cluster(const struct ledger *l);
 
 /* Policy --------------------------------------------------------------------------------------------- */
 
 extern const struct kban_event_policy ledger_policy_default;
 const struct kban_event_policy *ledger_policy(const struct ledger *l);
+/* Which entry set it, and when; both 0: it is the default. */
+void ledger_policy_origin(const struct ledger *l, uint64_t *seq, uint64_t *since_ms);
+/* Every field is within its range (LEDGER.md). */
+bool ledger_policy_valid(const struct kban_event_policy *p);
+/* From here on as if this were the policy, for asking what it would do: the ledger is no longer the log's. */
+void ledger_policy_suppose(struct ledger *l, const struct kban_event_policy *p);
+
+/* History -------------------------------------------------------------------------------------------- */
+
+/* The seq with which the history period begins at ledger time, by the hours table; the next entry's when the
+ * period has none. Whoever compacts keeps everything from here on. */
+uint64_t ledger_history_start(const struct ledger *l);
+/* The first seq that can have been accepted at or after ms: earlier ones were not. At least 1, at most the
+ * next entry's. */
+uint64_t ledger_hour_seq(const struct ledger *l, uint64_t ms);
 
 /* Principals ----------------------------------------------------------------------------------------- */
 
@@ -86,6 +110,7 @@ struct ledger_principal {
 	enum kban_role role;
 	char name[KBAN_NAME_MAX + 1];
 	uint64_t granted_seq, granted_ms;
+	uint32_t granted_index; /* of the event in its report */
 	uint64_t revoked_seq; /* 0: live */
 	bool held;	      /* on hold for its quota */
 	uint64_t counter;     /* of its newest report; 0: none */
@@ -101,6 +126,7 @@ struct ledger_invitation {
 	enum kban_role role;
 	char name[KBAN_NAME_MAX + 1];
 	uint64_t seq, expires_ms;
+	uint32_t index;	   /* of the event in its report */
 	uint64_t used_seq; /* 0: not used */
 	uint64_t used_ms;
 	struct kban_key used_by;
@@ -139,6 +165,9 @@ bool ledger_ban_covering(const struct ledger *l, const struct kban_prefix *p, ui
 			 struct kban_prefix *out, uint64_t *until_ms);
 /* Every ban event of exactly p that the ledger still knows, ended ones (up to 24 h) too. */
 size_t ledger_bans_of(const struct ledger *l, const struct kban_prefix *p, const struct ledger_ban **out);
+/* How many times p was banned by nodes and feeders, one overlapping another counting once, and when the newest
+ * of these ends; 0: never, or longer ago than the history period. end_ms may be NULL. */
+uint64_t ledger_strikes(const struct ledger *l, const struct kban_prefix *p, uint64_t now_ms, uint64_t *end_ms);
 /* Prefixes with a running ban at or inside `within` (NULL: all), in kban_prefix_cmp() order, after `after`
  * (NULL: from the start). Safe ones are left out, as they are in the kernel: a ban whose prefix lies inside
  * an active safe range is not listed. */
@@ -167,6 +196,7 @@ struct ledger_safe {
 	uint64_t seq;
 	uint32_t index;
 	uint64_t since_ms, until_ms; /* until 0: until removed */
+	uint64_t decided_seq; /* approved, rejected: by whose report; 0: else */
 };
 
 /* A safe range that covers p counts fleet-wide at now, or (node not NULL) on that node. */
@@ -188,6 +218,7 @@ struct ledger_broker {
 	char endpoint[KBAN_ENDPOINT_MAX + 1];
 	size_t addresses_n;
 	struct kban_prefix addresses[KBAN_ADDRESSES_MAX];
+	uint64_t seq; /* of the event that says so */
 };
 int ledger_brokers_each(const struct ledger *l, int (*fn)(void *arg, const struct ledger_broker *b), void *arg);
 /* The seq of the newest unban that covers p and is still remembered; 0: none. */

@@ -5,7 +5,7 @@
  *
  * ledger.c: place, time, lookups of the whole. fold.c: judging and applying entries. event_*.c:
  * what each kind of event does. bans.c, safes.c, members.c: the tables. expiry.c: what is dropped
- * when. digest.c: the digest.
+ * when. digest.c: the digest. item.c: a row's bytes. snapshot*.c: the whole as items, and back.
  *
  * Every item that the digest holds is taken out (DIGEST_REMOVE) before it changes and put back
  * (DIGEST_ADD) after; the functions that change a table do so themselves.
@@ -21,6 +21,7 @@
 #include <utlist.h>
 
 #include "store/heap.h"
+#include "store/item.h"
 #include "store/ledger.h"
 #include "store/trie.h"
 
@@ -97,9 +98,11 @@ struct ledger {
 	uint64_t mark_seq;
 	struct kban_hash mark_chain, mark_digest;
 	uint32_t fold_version;
-	uint64_t epoch_seq; /* of the newest epoch event; 0: none */
+	uint64_t fold_version_seq; /* of the newest fold-version event; 0: none */
+	uint64_t epoch_seq;	   /* of the newest epoch event; 0: none */
 	struct kban_event_policy policy;
-	uint64_t timed_history_ms; /* the history period that the heap's times are based on */
+	uint64_t policy_seq, policy_ms; /* who set it and when; 0: the default */
+	uint64_t timed_history_ms;	/* the history period that the heap's times are based on */
 	struct ledger_limits limits;
 
 	struct principal *principals, *principals_by_curve, *principals_by_name;
@@ -149,10 +152,20 @@ effect_fn effect_ban, effect_unban, effect_safe_add, effect_safe_remove, effect_
 #define ROLE(role)	(1U << (role))
 #define ROLE_INVITATION 1U /* no role has number 0 */
 
+/* That an event can give. */
+#define ROLES_GRANTABLE                                                                            \
+	(ROLE(KBAN_ROLE_NODE) | ROLE(KBAN_ROLE_OPERATOR) | ROLE(KBAN_ROLE_FEEDER) |                \
+	 ROLE(KBAN_ROLE_READER) | ROLE(KBAN_ROLE_BROKER))
+
 static inline bool role_is_limited(enum kban_role role)
 {
 	return ROLE(role) & (ROLE(KBAN_ROLE_NODE) | ROLE(KBAN_ROLE_FEEDER));
 }
+
+/* Who may say it: bits ROLE(). */
+unsigned event_roles(enum kban_event_kind kind);
+/* What policies can't change: how wide a ban of that role may be, with force. */
+bool ban_within_role(const struct kban_prefix *p, enum kban_role role);
 
 void observe_ban(const struct fold *f, const struct kban_prefix *p);
 void observe_lifted(const struct fold *f, const struct kban_prefix *p);
@@ -186,6 +199,8 @@ void ban_row_free(struct ban_row *row);
 
 /* Safe ranges and unbans --------------------------------------------------------------------- */
 
+/* For an operator. */
+bool safe_too_wide(const struct kban_event_safe_add *a);
 bool safe_runs(const struct safe *s, uint64_t now);
 /* The owner's range of exactly p that runs at now. */
 struct safe *safe_find(const struct ledger *l, const struct kban_prefix *p,
@@ -194,7 +209,8 @@ struct safe *safe_find(const struct ledger *l, const struct kban_prefix *p,
 uint32_t safes_of(const struct principal *owner, uint64_t now);
 void safe_add(struct ledger *l, const struct ledger_safe *s);
 void safe_set_until(struct ledger *l, struct safe *s, uint64_t until_ms);
-void safe_set_state(struct ledger *l, struct safe *s, enum ledger_safe_state state);
+/* An operator's word about a node's range. */
+void safe_decide(struct ledger *l, struct safe *s, enum ledger_safe_state state, uint64_t seq);
 void safe_drop(struct ledger *l, struct safe *s);
 struct pardon *pardon_find(const struct ledger *l, const struct kban_prefix *p);
 void unban_set(struct ledger *l, const struct kban_prefix *p, uint64_t seq, uint64_t now);
@@ -204,6 +220,8 @@ void unban_drop(struct ledger *l, struct pardon *m);
 /* Frees the pardon if nothing is left in it; else sets when it is due. */
 void pardon_settle(struct ledger *l, struct pardon *m);
 void pardon_free(struct pardon *m);
+/* Once all that a snapshot has is there: the order of unbans and of each owner's ranges. */
+void pardons_sort(struct ledger *l);
 
 /* Principals and invitations ----------------------------------------------------------------- */
 
@@ -212,6 +230,8 @@ struct principal *principal_add(struct ledger *l, const struct ledger_principal 
 /* Around every change of a principal. */
 void principal_open(struct ledger *l, const struct principal *p);
 void principal_close(struct ledger *l, const struct principal *p);
+/* Could report at that seq. */
+bool principal_was_live(const struct principal *p, uint64_t seq);
 void principal_revoke(struct ledger *l, struct principal *p, uint64_t seq);
 struct invitation *invitation_find(const struct ledger *l, const struct kban_key *key,
 				   uint64_t now);
@@ -228,9 +248,16 @@ bool name_taken(const struct ledger *l, const char *name, size_t n);
 bool name_invited(const struct ledger *l, const char *name, size_t n, uint64_t now);
 void members_free(struct ledger *l);
 
+/* The rest of the fleet ---------------------------------------------------------------------- */
+
+bool policy_equal(const struct kban_event_policy *a, const struct kban_event_policy *b);
+void policy_set(struct ledger *l, const struct kban_event_policy *p, uint64_t seq, uint64_t now);
+/* Endpoint and addresses. */
+bool broker_equal(const struct ledger_broker *b, const struct kban_event_broker_address *a);
+
 /* Hours, expiry ------------------------------------------------------------------------------ */
 
-void hour_add(struct ledger *l, uint64_t now, uint64_t seq);
+void hour_add(struct ledger *l, uint64_t hour, uint64_t seq);
 /* The seq at which the history period begins, for the entry that will have this seq. */
 uint64_t hours_start(const struct ledger *l, uint64_t now, uint64_t seq);
 
@@ -263,6 +290,15 @@ void digest_broker(struct ledger *l, enum digest_change c, const struct ledger_b
 void digest_policy(struct ledger *l, enum digest_change c);
 void digest_versions(struct ledger *l, enum digest_change c);
 void digest_hour(struct ledger *l, enum digest_change c, const struct hour *h);
+void digest_time(struct ledger *l, enum digest_change c);
+
+/* Rows as items have them; the other rows are their public structs. */
+struct item_ban ban_item(const struct kban_prefix *p, const struct ledger_ban *ban);
+struct item_safe safe_item(const struct ledger_safe *s);
+struct item_unban unban_item(const struct pardon *m);
+struct item_strikes strikes_item(const struct ban_row *row);
+struct item_policy policy_item(const struct ledger *l);
+struct item_versions versions_item(const struct ledger *l);
 
 /* Tests only: small tables. */
 void ledger_limit(struct ledger *l, const struct ledger_limits *limits);

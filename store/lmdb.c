@@ -264,7 +264,9 @@ static int map_try(struct lmdb *l)
 /* The reserve is for what makes room: an append would only eat it. */
 static bool steps_make_room(const struct store_steps *t)
 {
-	return t->count[STORE_STEP_DELETE] && !t->count[STORE_STEP_APPEND];
+	return !t->count[STORE_STEP_APPEND] &&
+	       (t->count[STORE_STEP_DELETE] || t->count[STORE_STEP_DROP] ||
+		t->count[STORE_STEP_HORIZON]);
 }
 
 static int map_grow(struct lmdb *l)
@@ -325,10 +327,24 @@ int lmdb_transact(struct lmdb *l, lmdb_work_fn *work)
 	}
 }
 
+int lmdb_meta_put(struct lmdb *l, MDB_txn *txn, const char *name, struct kban_span value)
+{
+	MDB_val k = lmdb_val(kban_span(name, strlen(name))), v = lmdb_val(value);
+
+	return mdb_put(txn, l->dbi[DB_META], &k, &v, 0);
+}
+
+/* What is not there is deleted already. */
+static int step_delete(MDB_txn *txn, MDB_dbi dbi, MDB_val *key)
+{
+	int rc = mdb_del(txn, dbi, key, NULL);
+
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
 static int step_put(struct lmdb *l, MDB_txn *txn, const struct store_step *step)
 {
 	MDB_val key = lmdb_val(step->key), value = lmdb_val(step->value);
-	int rc = 0;
 
 	switch (step->kind) {
 	case STORE_STEP_APPEND:
@@ -336,8 +352,13 @@ static int step_put(struct lmdb *l, MDB_txn *txn, const struct store_step *step)
 	case STORE_STEP_PUT:
 		return mdb_put(txn, l->dbi[DB_ROWS], &key, &value, 0);
 	case STORE_STEP_DELETE:
-		rc = mdb_del(txn, l->dbi[DB_ROWS], &key, NULL);
-		return rc == MDB_NOTFOUND ? 0 : rc;
+		return step_delete(txn, l->dbi[DB_ROWS], &key);
+	case STORE_STEP_HORIZON:
+		return lmdb_meta_put(l, txn, "horizon", step->value);
+	case STORE_STEP_KEEP:
+		return mdb_put(txn, l->dbi[DB_LOG], &key, &value, 0);
+	case STORE_STEP_DROP:
+		return step_delete(txn, l->dbi[DB_LOG], &key);
 	}
 	return EINVAL;
 }
@@ -373,6 +394,21 @@ static void lmdb_put(struct store *s, struct kban_span key, struct kban_span val
 static void lmdb_del(struct store *s, struct kban_span key)
 {
 	store_steps_delete(&lmdb_of(s)->steps, key);
+}
+
+static void lmdb_horizon(struct store *s, const struct kban_place *place, uint64_t accepted_ms)
+{
+	store_steps_horizon(&lmdb_of(s)->steps, place, accepted_ms);
+}
+
+static void lmdb_keep(struct store *s, const struct kban_entry *e)
+{
+	store_steps_keep(&lmdb_of(s)->steps, e);
+}
+
+static void lmdb_drop(struct store *s, uint64_t seq)
+{
+	store_steps_drop(&lmdb_of(s)->steps, seq);
 }
 
 static int lmdb_commit(struct store *s)
@@ -418,6 +454,9 @@ const struct store_ops lmdb_ops = {
 	.append = lmdb_append,
 	.put = lmdb_put,
 	.del = lmdb_del,
+	.horizon = lmdb_horizon,
+	.keep = lmdb_keep,
+	.drop = lmdb_drop,
 	.commit = lmdb_commit,
 	.abort = lmdb_abort,
 	.head = lmdb_head,

@@ -61,6 +61,7 @@ int lmdb_decode(struct lmdb *l, struct record *out, struct kban_span key,
 /* One durable LMDB transaction around work, tried again after each growth of the map; 0 or
  * STORE_FULL. Any other failure ends the process. */
 typedef int lmdb_work_fn(struct lmdb *l, MDB_txn *txn); /* returns LMDB's result */
+int lmdb_meta_put(struct lmdb *l, MDB_txn *txn, const char *name, struct kban_span value) kban_must_check;
 int lmdb_transact(struct lmdb *l, lmdb_work_fn *work) kban_must_check;
 
 #endif

@@ -110,13 +110,6 @@ static int env_open(struct lmdb *l, char **error)
 	return r ? r : env_allocate(l, size, error);
 }
 
-static int meta_put(struct lmdb *l, MDB_txn *txn, const char *name, struct kban_span value)
-{
-	MDB_val k = lmdb_val(kban_span(name, strlen(name))), v = lmdb_val(value);
-
-	return mdb_put(txn, l->dbi[DB_META], &k, &v, 0);
-}
-
 static int schema_make(struct lmdb *l, MDB_txn *txn)
 {
 	struct kban_place start = {.epoch = 1};
@@ -130,13 +123,13 @@ static int schema_make(struct lmdb *l, MDB_txn *txn)
 	record_put_u64(created, kban_wall_ms(&kban_clock_system)); /* for people */
 	record_horizon_encode(horizon, &start, 0);
 	if (!rc)
-		rc = meta_put(l, txn, "format", kban_span(format, sizeof(format)));
+		rc = lmdb_meta_put(l, txn, "format", kban_span(format, sizeof(format)));
 	if (!rc)
-		rc = meta_put(l, txn, "cluster", kban_span(l->cluster.b, KBAN_CLUSTER_SIZE));
+		rc = lmdb_meta_put(l, txn, "cluster", kban_span(l->cluster.b, KBAN_CLUSTER_SIZE));
 	if (!rc)
-		rc = meta_put(l, txn, "created", kban_span(created, sizeof(created)));
+		rc = lmdb_meta_put(l, txn, "created", kban_span(created, sizeof(created)));
 	if (!rc)
-		rc = meta_put(l, txn, "horizon", kban_span(horizon, sizeof(horizon)));
+		rc = lmdb_meta_put(l, txn, "horizon", kban_span(horizon, sizeof(horizon)));
 	return rc;
 }
 
@@ -224,6 +217,7 @@ static int horizon_load(struct lmdb *l, MDB_txn *txn, char **error)
 		return lmdb_damaged(l, error, "it has no sound horizon");
 	l->head.horizon = l->head.place.seq;
 	l->head.horizon_chain = l->head.place.chain;
+	l->head.horizon_ms = l->head.accepted_ms;
 	return 0;
 }
 

@@ -51,6 +51,21 @@ void store_delete(struct store *s, struct kban_span key)
 	s->ops->del(s, key);
 }
 
+void store_horizon(struct store *s, const struct kban_place *place, uint64_t accepted_ms)
+{
+	s->ops->horizon(s, place, accepted_ms);
+}
+
+void store_keep(struct store *s, const struct kban_entry *entry)
+{
+	s->ops->keep(s, entry);
+}
+
+void store_drop(struct store *s, uint64_t seq)
+{
+	s->ops->drop(s, seq);
+}
+
 static void store_tell(struct store *s)
 {
 	struct store_head head;

@@ -36,6 +36,7 @@ struct store_head {
 	uint64_t accepted_ms;
 	uint64_t horizon;      /* 0: the log is whole */
 	struct kban_hash horizon_chain;
+	uint64_t horizon_ms; /* when the entry there was accepted; 0 when the log is whole */
 };
 
 /* Open and closed by the engine's own functions (store/lmdb.h). */
@@ -49,13 +50,20 @@ void store_begin(struct store *s);
 void store_append(struct store *s, const struct kban_entry *entry, const struct kban_place *after);
 void store_put(struct store *s, struct kban_span key, struct kban_span value);
 void store_delete(struct store *s, struct kban_span key);
+/* Moves the horizon forward, never back. place may lie above the head: then it becomes the head (the next
+ * append follows it), and every entry that was there is below the horizon. */
+void store_horizon(struct store *s, const struct kban_place *place, uint64_t accepted_ms);
+/* Puts an entry at or below the horizon, as it is once the steps so far are done; replaces one that is there. */
+void store_keep(struct store *s, const struct kban_entry *entry);
+/* Removes the entry with this seq, at or below the horizon; none there is fine. */
+void store_drop(struct store *s, uint64_t seq);
 /* Durable (fsync) when it returns 0. Then calls the watcher, if an append was among the steps. */
 int store_commit(struct store *s) kban_must_check;
 void store_abort(struct store *s);
 
 int store_head(struct store *s, struct store_head *out) kban_must_check;
 /* Calls fn for entries with seq > after in order, up to max; stops when fn returns nonzero and returns it.
- * With after == 0 it starts with the kept entries at or below the horizon: that is the snapshot. */
+ * At and below the horizon there are gaps: what is there was kept, or was not dropped yet. */
 int store_read(struct store *s, uint64_t after, size_t max, store_entry_fn *fn, void *arg) kban_must_check;
 /* The chain after entry seq: STORE_NOT_FOUND below the horizon or above the head. */
 int store_chain(struct store *s, uint64_t seq, struct kban_hash *out) kban_must_check;
@@ -74,6 +82,9 @@ struct store_ops {
 	void (*append)(struct store *s, const struct kban_entry *e, const struct kban_place *after);
 	void (*put)(struct store *s, struct kban_span key, struct kban_span value);
 	void (*del)(struct store *s, struct kban_span key);
+	void (*horizon)(struct store *s, const struct kban_place *place, uint64_t accepted_ms);
+	void (*keep)(struct store *s, const struct kban_entry *e);
+	void (*drop)(struct store *s, uint64_t seq);
 	int (*commit)(struct store *s);
 	void (*abort)(struct store *s);
 	int (*head)(struct store *s, struct store_head *out);

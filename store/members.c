@@ -39,7 +39,9 @@ struct principal *principal_add(struct ledger *l, const struct ledger_principal 
 	/* The root has no curve key: nobody may be taken for it by showing zeros. */
 	if (pub->role != KBAN_ROLE_ROOT)
 		HASH_ADD(by_curve, l->principals_by_curve, pub.curve, sizeof(p->pub.curve), p);
-	HASH_ADD_KEYPTR(by_name, l->principals_by_name, p->pub.name, strlen(p->pub.name), p);
+	if (!pub->revoked_seq)
+		HASH_ADD_KEYPTR(by_name, l->principals_by_name, p->pub.name, strlen(p->pub.name),
+				p);
 	digest_principal(l, DIGEST_ADD, &p->pub);
 	return p;
 }
@@ -54,6 +56,11 @@ void principal_close(struct ledger *l, const struct principal *p)
 {
 	if (p != l->author)
 		digest_principal(l, DIGEST_ADD, &p->pub);
+}
+
+bool principal_was_live(const struct principal *p, uint64_t seq)
+{
+	return p->pub.granted_seq < seq && (!p->pub.revoked_seq || seq <= p->pub.revoked_seq);
 }
 
 void principal_revoke(struct ledger *l, struct principal *p, uint64_t seq)

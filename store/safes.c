@@ -117,10 +117,11 @@ void safe_set_until(struct ledger *l, struct safe *s, uint64_t until_ms)
 	pardon_settle(l, s->pardon);
 }
 
-void safe_set_state(struct ledger *l, struct safe *s, enum ledger_safe_state state)
+void safe_decide(struct ledger *l, struct safe *s, enum ledger_safe_state state, uint64_t seq)
 {
 	digest_safe(l, DIGEST_REMOVE, &s->pub);
 	s->pub.state = state;
+	s->pub.decided_seq = seq;
 	digest_safe(l, DIGEST_ADD, &s->pub);
 }
 
@@ -270,6 +271,25 @@ uint64_t unban_seq(const struct ledger *l, const struct kban_prefix *p, uint64_t
 uint64_t ledger_unbanned_seq(const struct ledger *l, const struct kban_prefix *p)
 {
 	return unban_seq(l, p, l->time_ms);
+}
+
+static int unban_order(const struct pardon *a, const struct pardon *b)
+{
+	return a->unban_seq < b->unban_seq ? -1 : a->unban_seq > b->unban_seq;
+}
+
+static int safe_order(const struct safe *a, const struct safe *b)
+{
+	if (a->pub.seq != b->pub.seq)
+		return a->pub.seq < b->pub.seq ? -1 : 1;
+	return a->pub.index < b->pub.index ? -1 : a->pub.index > b->pub.index;
+}
+
+void pardons_sort(struct ledger *l)
+{
+	DL_SORT(l->unbans, unban_order);
+	for (struct principal *p = l->principals; p; p = p->by_key.next)
+		DL_SORT2(p->safes, safe_order, owner_prev, owner_next);
 }
 
 void pardon_expire(struct ledger *l, struct pardon *m)

@@ -23,6 +23,9 @@ void store_steps_begin(struct store_steps *t, const struct store_head *head)
 	t->open = true;
 	t->last = head->place;
 	t->last_ms = head->accepted_ms;
+	t->horizon = head->horizon;
+	t->horizon_chain = head->horizon_chain;
+	t->horizon_ms = head->horizon_ms;
 }
 
 static void steps_fail(struct store_steps *t, int error, const char *why)
@@ -65,6 +68,13 @@ static uint8_t *steps_stage(struct store_steps *t, enum store_step_kind kind, si
 	return t->bytes + t->len - n;
 }
 
+static const char *report_fault(const struct kban_entry *e)
+{
+	if (!e->sealed.report_len || e->sealed.report_len > KBAN_REPORT_MAX)
+		return "an entry's report is outside the limits";
+	return NULL;
+}
+
 static const char *entry_fault(const struct store_steps *t, const struct kban_entry *e,
 			       const struct kban_place *after)
 {
@@ -72,9 +82,16 @@ static const char *entry_fault(const struct store_steps *t, const struct kban_en
 		return "an entry does not follow the head";
 	if (!after->epoch)
 		return "an entry's epoch is 0";
-	if (!e->sealed.report_len || e->sealed.report_len > KBAN_REPORT_MAX)
-		return "an entry's report is outside the limits";
-	return NULL;
+	return report_fault(e);
+}
+
+static void steps_record(struct store_steps *t, enum store_step_kind kind,
+			 const struct kban_entry *e, const struct kban_place *after)
+{
+	uint8_t *at = steps_stage(t, kind, RECORD_KEY_SIZE, record_size(e));
+
+	if (at)
+		record_encode(at, at + RECORD_KEY_SIZE, e, after);
 }
 
 void store_steps_append(struct store_steps *t, const struct kban_entry *e,
@@ -88,10 +105,7 @@ void store_steps_append(struct store_steps *t, const struct kban_entry *e,
 		steps_fail(t, -EINVAL, why);
 		return;
 	}
-	uint8_t *at = steps_stage(t, STORE_STEP_APPEND, RECORD_KEY_SIZE, record_size(e));
-	if (!at)
-		return;
-	record_encode(at, at + RECORD_KEY_SIZE, e, after);
+	steps_record(t, STORE_STEP_APPEND, e, after);
 	t->last = *after;
 	t->last_ms = e->accepted_ms;
 }
@@ -124,6 +138,64 @@ void store_steps_delete(struct store_steps *t, struct kban_span key)
 	steps_row(t, STORE_STEP_DELETE, key, kban_span(NULL, 0));
 }
 
+static bool below_horizon(const struct store_steps *t, uint64_t seq)
+{
+	return seq && seq <= t->horizon;
+}
+
+void store_steps_horizon(struct store_steps *t, const struct kban_place *place,
+			 uint64_t accepted_ms)
+{
+	assert(t->open);
+	if (t->error)
+		return;
+	if (place->seq <= t->horizon || !place->epoch) {
+		steps_fail(t, -EINVAL, "the horizon does not move forward");
+		return;
+	}
+	uint8_t *at = steps_stage(t, STORE_STEP_HORIZON, 0, RECORD_HORIZON_SIZE);
+	if (!at)
+		return;
+	record_horizon_encode(at, place, accepted_ms);
+	t->horizon = place->seq;
+	t->horizon_chain = place->chain;
+	t->horizon_ms = accepted_ms;
+	if (place->seq < t->last.seq)
+		return;
+	t->last = *place;
+	t->last_ms = accepted_ms;
+}
+
+void store_steps_keep(struct store_steps *t, const struct kban_entry *e)
+{
+	/* Below the horizon a chain has no meaning, and none is known of what came as evidence. */
+	struct kban_place after = {.epoch = 1, .seq = e->seq};
+
+	assert(t->open);
+	if (t->error)
+		return;
+	const char *why = below_horizon(t, e->seq) ? report_fault(e)
+						   : "a kept entry lies above the horizon";
+	if (why)
+		steps_fail(t, -EINVAL, why);
+	else
+		steps_record(t, STORE_STEP_KEEP, e, &after);
+}
+
+void store_steps_drop(struct store_steps *t, uint64_t seq)
+{
+	assert(t->open);
+	if (t->error)
+		return;
+	if (!below_horizon(t, seq)) {
+		steps_fail(t, -EINVAL, "an entry above the horizon stays");
+		return;
+	}
+	uint8_t *at = steps_stage(t, STORE_STEP_DROP, RECORD_KEY_SIZE, 0);
+	if (at)
+		record_put_u64(at, seq);
+}
+
 struct store_step store_steps_get(const struct store_steps *t, size_t i)
 {
 	assert(i < t->n);
@@ -138,6 +210,9 @@ void store_steps_head(const struct store_steps *t, struct store_head *head)
 {
 	head->place = t->last;
 	head->accepted_ms = t->last_ms;
+	head->horizon = t->horizon;
+	head->horizon_chain = t->horizon_chain;
+	head->horizon_ms = t->horizon_ms;
 }
 
 void store_steps_end(struct store_steps *t)

@@ -19,7 +19,11 @@ enum store_step_kind {
 	STORE_STEP_APPEND, /* key and value as record.h encodes them */
 	STORE_STEP_PUT,
 	STORE_STEP_DELETE,
+	STORE_STEP_HORIZON, /* no key; value as record.h encodes it */
+	STORE_STEP_KEEP,    /* as an append */
+	STORE_STEP_DROP,    /* key only */
 };
+#define STORE_STEP_KINDS 6
 
 struct store_step {
 	enum store_step_kind kind;
@@ -34,9 +38,12 @@ struct store_steps {
 	struct staged *staged;
 	uint8_t *bytes;
 	size_t len, size;
-	unsigned count[3];	/* per enum store_step_kind */
-	struct kban_place last; /* of the newest append, or the head at begin */
+	unsigned count[STORE_STEP_KINDS]; /* per enum store_step_kind */
+	struct kban_place last;		  /* the head, as it is after the steps so far */
 	uint64_t last_ms;
+	uint64_t horizon; /* likewise */
+	struct kban_hash horizon_chain;
+	uint64_t horizon_ms;
 };
 
 void store_steps_begin(struct store_steps *t, const struct store_head *head);
@@ -44,6 +51,10 @@ void store_steps_append(struct store_steps *t, const struct kban_entry *e,
 			const struct kban_place *after);
 void store_steps_put(struct store_steps *t, struct kban_span key, struct kban_span value);
 void store_steps_delete(struct store_steps *t, struct kban_span key);
+void store_steps_horizon(struct store_steps *t, const struct kban_place *place,
+			 uint64_t accepted_ms);
+void store_steps_keep(struct store_steps *t, const struct kban_entry *e);
+void store_steps_drop(struct store_steps *t, uint64_t seq);
 /* Step i, borrowed until the next call that stages or ends. */
 struct store_step store_steps_get(const struct store_steps *t, size_t i);
 /* The head once these steps are durable. */

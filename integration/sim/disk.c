@@ -51,6 +51,21 @@ static void disk_delete(struct store *s, struct kban_span key)
 	store_steps_delete(&mine(s)->steps, key);
 }
 
+static void disk_horizon(struct store *s, const struct kban_place *place, uint64_t accepted_ms)
+{
+	store_steps_horizon(&mine(s)->steps, place, accepted_ms);
+}
+
+static void disk_keep(struct store *s, const struct kban_entry *e)
+{
+	store_steps_keep(&mine(s)->steps, e);
+}
+
+static void disk_drop(struct store *s, uint64_t seq)
+{
+	store_steps_drop(&mine(s)->steps, seq);
+}
+
 static int key_cmp(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len)
 {
 	int r = memcmp(a, b, a_len < b_len ? a_len : b_len);
@@ -61,11 +76,18 @@ static int key_cmp(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_le
 /* The index of the first row whose key is not below key. */
 static size_t row_find(const struct disk *d, const uint8_t *key, size_t len)
 {
-	size_t i = 0;
+	size_t low = 0, high = d->rows_n;
 
-	while (i < d->rows_n && key_cmp(d->rows[i].key, d->rows[i].key_len, key, len) < 0)
-		i++;
-	return i;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		const struct disk_row *r = &d->rows[middle];
+
+		if (key_cmp(r->key, r->key_len, key, len) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
 }
 
 static bool row_is(const struct disk *d, size_t i, struct kban_span key)
@@ -88,7 +110,41 @@ static void row_insert(struct disk *d, size_t i, struct kban_span key, struct kb
 	d->rows_n++;
 }
 
-static void entry_append(struct disk *d, const struct store_step *step)
+/* The index of the first entry whose seq is not below seq. */
+static size_t entry_find(const struct disk *d, uint64_t seq)
+{
+	size_t low = 0, high = d->entries_n;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (d->entries[middle].entry.seq < seq)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+const struct disk_entry *disk_entry(const struct disk *d, uint64_t seq)
+{
+	size_t i = entry_find(d, seq);
+
+	return i < d->entries_n && d->entries[i].entry.seq == seq ? &d->entries[i] : NULL;
+}
+
+static void entry_remove(struct disk *d, uint64_t seq)
+{
+	if (!disk_entry(d, seq))
+		return;
+	size_t i = entry_find(d, seq);
+
+	free(d->entries[i].record);
+	memmove(&d->entries[i], &d->entries[i + 1], (d->entries_n - i - 1) * sizeof(*d->entries));
+	d->entries_n--;
+}
+
+static void entry_put(struct disk *d, const struct store_step *step)
 {
 	struct disk_entry e = {.record = kban_memdup(step->value.p, step->value.n)};
 	struct record r;
@@ -98,23 +154,43 @@ static void entry_append(struct disk *d, const struct store_step *step)
 		abort(); /* staged a moment ago */
 	e.entry = r.entry;
 	e.after = r.after;
+	entry_remove(d, e.entry.seq);
+	size_t i = entry_find(d, e.entry.seq);
 	d->entries = kban_realloc(d->entries, (d->entries_n + 1) * sizeof(*d->entries));
-	d->entries[d->entries_n++] = e;
+	memmove(&d->entries[i + 1], &d->entries[i], (d->entries_n - i) * sizeof(*d->entries));
+	d->entries[i] = e;
+	d->entries_n++;
 }
 
-static void step_apply(struct disk *d, const struct store_step *step)
+static void row_step(struct disk *d, const struct store_step *step)
 {
-	size_t i;
+	size_t i = row_find(d, step->key.p, step->key.n);
 
-	if (step->kind == STORE_STEP_APPEND) {
-		entry_append(d, step);
-		return;
-	}
-	i = row_find(d, step->key.p, step->key.n);
 	if (row_is(d, i, step->key))
 		row_remove(d, i);
 	if (step->kind == STORE_STEP_PUT)
 		row_insert(d, i, step->key, step->value);
+}
+
+static void step_apply(struct disk *d, const struct store_step *step)
+{
+	switch (step->kind) {
+	case STORE_STEP_APPEND:
+	case STORE_STEP_KEEP:
+		entry_put(d, step);
+		return;
+	case STORE_STEP_PUT:
+	case STORE_STEP_DELETE:
+		row_step(d, step);
+		return;
+	case STORE_STEP_HORIZON:
+		if (record_horizon_decode(&d->horizon, &d->horizon_ms, step->value))
+			abort(); /* staged a moment ago */
+		return;
+	case STORE_STEP_DROP:
+		entry_remove(d, record_u64(step->key.p));
+		return;
+	}
 }
 
 /* What the planned fault makes of a commit. */
@@ -156,10 +232,12 @@ static int disk_head(struct store *base, struct store_head *out)
 {
 	const struct disk *d = mine(base)->disk;
 
-	*out = (struct store_head){.place = {.epoch = 1}};
-	ledger_chain_genesis(&out->place.chain, &d->cluster);
-	out->horizon_chain = out->place.chain;
-	if (d->entries_n) {
+	*out = (struct store_head){.place = d->horizon,
+				   .accepted_ms = d->horizon_ms,
+				   .horizon = d->horizon.seq,
+				   .horizon_chain = d->horizon.chain,
+				   .horizon_ms = d->horizon_ms};
+	if (d->entries_n && d->entries[d->entries_n - 1].entry.seq > d->horizon.seq) {
 		out->place = d->entries[d->entries_n - 1].after;
 		out->accepted_ms = d->entries[d->entries_n - 1].entry.accepted_ms;
 	}
@@ -170,7 +248,9 @@ static int disk_read(struct store *base, uint64_t after, size_t max, store_entry
 {
 	const struct disk *d = mine(base)->disk;
 
-	for (size_t i = after, n = 0; i < d->entries_n && n < max; i++, n++) {
+	if (after == UINT64_MAX)
+		return 0;
+	for (size_t i = entry_find(d, after + 1), n = 0; i < d->entries_n && n < max; i++, n++) {
 		int r = fn(arg, &d->entries[i].entry);
 		if (r)
 			return r;
@@ -182,12 +262,15 @@ static int disk_chain(struct store *base, uint64_t seq, struct kban_hash *out)
 {
 	const struct disk *d = mine(base)->disk;
 
-	if (seq > d->entries_n)
+	const struct disk_entry *e = disk_entry(d, seq);
+
+	if (seq == d->horizon.seq) {
+		*out = d->horizon.chain;
+		return 0;
+	}
+	if (seq < d->horizon.seq || !e)
 		return STORE_NOT_FOUND;
-	if (seq)
-		*out = d->entries[seq - 1].after.chain;
-	else
-		ledger_chain_genesis(out, &d->cluster);
+	*out = e->after.chain;
 	return 0;
 }
 
@@ -239,6 +322,9 @@ static const struct store_ops ops = {
 	.append = disk_append,
 	.put = disk_put,
 	.del = disk_delete,
+	.horizon = disk_horizon,
+	.keep = disk_keep,
+	.drop = disk_drop,
 	.commit = disk_commit,
 	.abort = disk_abort,
 	.head = disk_head,
@@ -263,6 +349,8 @@ void disk_new(struct disk **out, const struct kban_cluster_id *cluster)
 {
 	*out = kban_zalloc(sizeof(**out));
 	(*out)->cluster = *cluster;
+	(*out)->horizon.epoch = 1;
+	ledger_chain_genesis(&(*out)->horizon.chain, cluster);
 }
 
 void disk_free(struct disk *d)

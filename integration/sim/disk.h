@@ -34,12 +34,16 @@ struct disk {
 	bool crashed; /* a planned crash happened: the program must be taken down now */
 	uint64_t commits;
 	size_t entries_n, rows_n;
-	struct disk_entry *entries; /* entries[i] has seq i + 1 */
+	struct disk_entry *entries; /* in order of seq, with gaps only at and below the horizon */
+	struct kban_place horizon;
+	uint64_t horizon_ms;
 	struct disk_row *rows;	    /* in byte order of their keys */
 };
 
 void disk_new(struct disk **out, const struct kban_cluster_id *cluster);
 void disk_free(struct disk *d);
+/* The entry with this seq; NULL when there is none. */
+const struct disk_entry *disk_entry(const struct disk *d, uint64_t seq);
 /* One program at a time has it open; store_close() loses what was not committed. */
 void disk_open(struct disk *d, struct store **out);
 

@@ -247,10 +247,14 @@ static void make_policy(struct history *h, struct line *l, struct kban_event *e)
 	p->quota_per_hour = (uint32_t)(1 + below(&h->chance, 12));
 	p->safe_max = (uint32_t)below(&h->chance, 4);
 	p->safe_min_len4 = (uint32_t)(8 + below(&h->chance, 25));
+	p->ban_min_len4 = (uint32_t)(8 + below(&h->chance, 18));
+	p->ban_min_len6 = (uint32_t)(16 + below(&h->chance, 50));
 	p->repeat_percent = (uint32_t)(100 + below(&h->chance, 300));
 	p->history_ms = periods[below(&h->chance, KBAN_ARRAY_LEN(periods))];
 	if (one_in(&h->chance, 2))
 		p->repeat_max_ms = 1 + any_duration(h);
+	if (one_in(&h->chance, 2))
+		p->node_ban_max_ms = 1 + any_duration(h);
 	if (one_in(&h->chance, 6))
 		p->history_ms = any_duration(h); /* or out of range */
 	if (one_in(&h->chance, 6))
@@ -281,6 +285,7 @@ static void make_fold_version(struct history *h, struct line *l, struct kban_eve
 {
 	(void)l;
 	e->fold_version.version = (uint32_t)below(&h->chance, 4);
+	e->fold_version.force = one_in(&h->chance, 2);
 }
 
 static void make_epoch(struct history *h, struct line *l, struct kban_event *e)
@@ -480,6 +485,41 @@ static void first_line(struct history *h)
 		e->grant = (struct kban_event_grant){pairs[i].sign_public, pairs[i].curve_public,
 						     roles[i], kban_text(first_names[i])};
 	}
+}
+
+static void pools_fill(void)
+{
+	for (size_t i = 0; i < KEYS; i++) {
+		uint8_t seed[32] = {(uint8_t)i, 'm'};
+
+		kban_keypair_from_seed(&pairs[i], seed);
+	}
+	for (size_t i = 0; i < PREFIXES; i++)
+		if (kban_prefix_parse(&prefixes[i], prefix_texts[i]))
+			abort();
+}
+
+/* Half of all histories have tables that are soon full. */
+static void set_limits(struct history *h)
+{
+	struct model_limits *m = &h->limits;
+
+	*m = (struct model_limits){4000000, 64, 4000000, 1000000, 65536, 65536, 4096, 64};
+	if (one_in(&h->chance, 2))
+		*m = (struct model_limits){12, 3, 6, 4, 14, 5, 3, 2};
+
+	struct ledger_limits l = {
+		.ban_records = (uint32_t)m->bans,
+		.prefix_records = (uint32_t)m->bans_of_prefix,
+		.strikes = (uint32_t)m->strikes,
+		.unbans = (uint32_t)m->unbans,
+		.principals = (uint32_t)m->principals,
+		.invitations = (uint32_t)m->invitations,
+		.safes_per_owner = (uint32_t)m->safes_of_owner,
+		.brokers = (uint32_t)m->brokers,
+	};
+
+	ledger_limit(h->ledger, &l);
 }
 
 #endif

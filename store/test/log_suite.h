@@ -43,6 +43,8 @@ static inline struct store *suite_reopen(void **state)
 	return *state;
 }
 
+#include "store/test/log_suite_horizon.h"
+
 /* The log ----------------------------------------------------------------------------------- */
 
 static void an_empty_log_begins_at_the_genesis(void **state)
@@ -529,6 +531,16 @@ static const struct CMUnitTest log_suite_tests[] = {
 	SUITE_TEST(the_watcher_hears_of_durable_appends_only),
 	SUITE_TEST(the_watcher_may_commit),
 	SUITE_TEST(results_have_names),
+	SUITE_TEST(above_the_horizon_nothing_changes),
+	SUITE_TEST(what_is_dropped_leaves_a_gap),
+	SUITE_TEST(everything_below_the_horizon_may_go),
+	SUITE_TEST(the_horizon_only_moves_forward),
+	SUITE_TEST(a_horizon_above_the_head_becomes_the_head),
+	SUITE_TEST(an_append_may_follow_a_new_head_at_once),
+	SUITE_TEST(above_the_horizon_nothing_is_kept_or_dropped),
+	SUITE_TEST(what_is_kept_replaces_what_was_there),
+	SUITE_TEST(drops_and_keeps_are_all_or_nothing),
+	SUITE_TEST(random_horizons_match_a_model),
 };
 
 #endif

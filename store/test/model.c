@@ -14,8 +14,8 @@ static enum kban_refusal refusal(const struct model *m, const struct now *now,
 		if (now->invitation == NONE || r->events_n != 1 || r->counter != 1 ||
 		    r->events[0].kind != KBAN_EVENT_JOIN)
 			return KBAN_REFUSAL_UNKNOWN_AUTHOR;
-		return m->invitations.v[now->invitation].revoked ? KBAN_REFUSAL_REVOKED
-								 : KBAN_REFUSAL_NONE;
+		return m->invitations.v[now->invitation].revoked_seq ? KBAN_REFUSAL_REVOKED
+								     : KBAN_REFUSAL_NONE;
 	}
 
 	const struct m_principal *p = &m->principals.v[now->author];
@@ -33,13 +33,32 @@ static enum kban_refusal refusal(const struct model *m, const struct now *now,
 	return p->held ? KBAN_REFUSAL_ON_HOLD : KBAN_REFUSAL_NONE;
 }
 
-static void settle_base(const struct model *m, struct now *now, const struct kban_report *r)
+static uint64_t history_start(const struct model *m, uint64_t seq)
 {
-	uint64_t start = now->seq;
-
 	EACH (i, m->hours) /* the first row that is not old is seen last */
 		if (!hour_is_old(m, &m->hours.v[i]))
-			start = m->hours.v[i].seq;
+			seq = m->hours.v[i].seq;
+	return seq;
+}
+
+uint64_t model_history_start(const struct model *m)
+{
+	return history_start(m, m->seq + 1);
+}
+
+uint64_t model_strikes(const struct model *m, const struct kban_prefix *p)
+{
+	size_t i = strike_row(m, p);
+
+	return i == NONE || m->strikes.v[i].end + m->policy.history_ms <= m->t
+		       ? 0
+		       : m->strikes.v[i].count;
+}
+
+static void settle_base(const struct model *m, struct now *now, const struct kban_report *r)
+{
+	uint64_t start = history_start(m, now->seq);
+
 	now->base = r->base.seq;
 	if (r->base.epoch < m->epoch && now->base > m->epoch_seq - 1)
 		now->base = m->epoch_seq - 1;

@@ -33,6 +33,9 @@ bool model_contradicts(const struct model *m, uint64_t now);
 size_t model_bans_count(const struct model *m, uint64_t now);
 /* The first end after now of a running ban or safe range. */
 uint64_t model_next_end(const struct model *m, uint64_t now);
+/* Of p at ledger time; 0: none. */
+uint64_t model_strikes(const struct model *m, const struct kban_prefix *p);
+uint64_t model_history_start(const struct model *m);
 uint64_t model_unbanned_seq(const struct model *m, const struct kban_prefix *p);
 
 #endif

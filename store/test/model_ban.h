@@ -57,7 +57,8 @@ static bool limited(const struct m_principal *p)
 	return p->role == KBAN_ROLE_NODE || p->role == KBAN_ROLE_FEEDER;
 }
 
-static bool over_limit(const struct m_principal *author, const struct kban_event_ban *b)
+static bool over_limit(const struct model *m, const struct m_principal *author,
+		       const struct kban_event_ban *b)
 {
 	const struct kban_prefix *p = &b->prefix;
 	struct kban_prefix nat64;
@@ -72,8 +73,8 @@ static bool over_limit(const struct m_principal *author, const struct kban_event
 		return p->len != 64 || covers(p, &nat64);
 	}
 	if (p->family == KBAN_IPV4)
-		return p->len < 8 || (p->len < 16 && !b->force);
-	return p->len < 16 || (p->len < 32 && !b->force);
+		return p->len < (b->force ? 8 : m->policy.ban_min_len4);
+	return p->len < (b->force ? 16 : m->policy.ban_min_len6);
 }
 
 static size_t strike_row(const struct model *m, const struct kban_prefix *p)
@@ -164,7 +165,7 @@ static enum kban_outcome m_ban(struct model *m, const struct now *now, const str
 
 	if (never_banned(m, &b->prefix))
 		return KBAN_OUTCOME_NEVER_BAN;
-	if (over_limit(author, b))
+	if (over_limit(m, author, b))
 		return KBAN_OUTCOME_LIMIT;
 	if (model_safe_covers(m, &b->prefix, m->t, NULL))
 		return KBAN_OUTCOME_SAFE;
@@ -182,10 +183,12 @@ static enum kban_outcome m_ban(struct model *m, const struct now *now, const str
 		return KBAN_OUTCOME_FULL;
 
 	uint64_t n = is_limited ? strike_count(m, &b->prefix) : 1;
-	uint64_t until = m->t;
+	uint64_t until = m->t, duration = b->duration_ms;
 
+	if (is_limited && duration > m->policy.node_ban_max_ms)
+		duration = m->policy.node_ban_max_ms;
 	if (!history)
-		until += is_limited ? lengthen(&m->policy, b->duration_ms, n) : b->duration_ms;
+		until += is_limited ? lengthen(&m->policy, duration, n) : duration;
 	if (is_limited) {
 		author->used = author->hour == hour ? author->used + 1 : 1;
 		author->hour = hour;
@@ -313,9 +316,14 @@ static enum kban_outcome m_safe_add(struct model *m, const struct now *now,
 		       p->len >= (v4 ? m->policy.safe_min_len4 : m->policy.safe_min_len6) &&
 		       !others_banned(m, p, now->author));
 
-	*PUSH(m->safes) = (struct m_safe){
-		p[0],  now->author, active ? LEDGER_SAFE_ACTIVE : LEDGER_SAFE_HELD, now->seq, m->t,
-		until, now->index};
+	*PUSH(m->safes) = (struct m_safe){p[0],
+					  now->author,
+					  active ? LEDGER_SAFE_ACTIVE : LEDGER_SAFE_HELD,
+					  now->seq,
+					  m->t,
+					  until,
+					  now->index,
+					  0};
 	if (active)
 		end_bans(m, p, NONE);
 	return active ? KBAN_OUTCOME_COUNTED : KBAN_OUTCOME_HELD;
@@ -339,7 +347,7 @@ static enum kban_outcome m_safe_remove(struct model *m, const struct now *now,
 			continue;
 		found = true;
 		if (r->all && !by_operator)
-			s->state = LEDGER_SAFE_REJECTED;
+			s->state = LEDGER_SAFE_REJECTED, s->decided_seq = now->seq;
 		else
 			REMOVE(m->safes, i);
 	}
@@ -352,12 +360,12 @@ static enum kban_outcome m_safe_approve(struct model *m, const struct now *now,
 	size_t owner = principal(m, &e->safe_approve.owner);
 	size_t row = owner == NONE ? NONE : safe_row(m, &e->safe_approve.prefix, owner);
 
-	(void)now;
 	if (row == NONE)
 		return KBAN_OUTCOME_NOT_FOUND;
 	if (fleet_wide(&m->safes.v[row]))
 		return KBAN_OUTCOME_NO_CHANGE;
 	m->safes.v[row].state = LEDGER_SAFE_APPROVED;
+	m->safes.v[row].decided_seq = now->seq;
 	end_bans(m, &e->safe_approve.prefix, NONE);
 	return KBAN_OUTCOME_COUNTED;
 }

@@ -35,7 +35,7 @@ static bool live_name(const struct model *m, const char *s, size_t n)
 
 static bool is_live(const struct model *m, const struct m_invitation *v)
 {
-	return !v->used_seq && !v->revoked && m->t < v->expires;
+	return !v->used_seq && !v->revoked_seq && m->t < v->expires;
 }
 
 static bool invited_name(const struct model *m, const char *s, size_t n)
@@ -55,6 +55,8 @@ static void enrol(struct model *m, const struct now *now, const struct kban_key 
 	p->curve = *curve;
 	p->role = role;
 	p->granted_seq = now->seq;
+	p->granted_index = now->index;
+	p->granted_at = m->t;
 	memcpy(p->name, name, n);
 }
 
@@ -94,6 +96,7 @@ static enum kban_outcome m_invite(struct model *m, const struct now *now,
 	v->curve = i->curve;
 	v->role = i->role;
 	v->seq = now->seq;
+	v->index = now->index;
 	v->expires = m->t + i->duration_ms;
 	memcpy(v->name, i->name.s, i->name.n);
 	return KBAN_OUTCOME_COUNTED;
@@ -117,6 +120,8 @@ static enum kban_outcome m_join(struct model *m, const struct now *now, const st
 	if (!kban_join_check(j, &m->cluster, &v->key))
 		return KBAN_OUTCOME_BAD_PROOF;
 	v->used_seq = now->seq;
+	v->used_at = m->t;
+	v->used_by = j->key;
 	enrol(m, now, &j->key, &j->curve, v->role, v->name, strlen(v->name));
 	return KBAN_OUTCOME_COUNTED;
 }
@@ -139,11 +144,11 @@ static enum kban_outcome m_revoke(struct model *m, const struct now *now,
 	}
 	if (v == NONE)
 		return KBAN_OUTCOME_NOT_FOUND;
-	if (m->invitations.v[v].revoked || m->invitations.v[v].used_seq)
+	if (m->invitations.v[v].revoked_seq || m->invitations.v[v].used_seq)
 		return KBAN_OUTCOME_NO_CHANGE;
 	if (!is_live(m, &m->invitations.v[v]))
 		return KBAN_OUTCOME_NOT_FOUND;
-	m->invitations.v[v].revoked = true;
+	m->invitations.v[v].revoked_seq = now->seq;
 	return KBAN_OUTCOME_COUNTED;
 }
 
@@ -168,19 +173,23 @@ static enum kban_outcome m_policy(struct model *m, const struct now *now,
 {
 	const struct kban_event_policy *p = &e->policy, *q = &m->policy;
 
-	(void)now;
 	if (!between(p->quota_per_hour, 1, 1000000) || !between(p->safe_max, 0, 4096) ||
 	    !between(p->safe_min_len4, 8, 32) || !between(p->safe_min_len6, 16, 128) ||
 	    !between(p->repeat_percent, 100, 1000) ||
 	    !between(p->repeat_max_ms, 1, 31622400000ULL) ||
-	    !between(p->history_ms, 86400000ULL, 316224000000ULL))
+	    !between(p->history_ms, 86400000ULL, 316224000000ULL) ||
+	    !between(p->ban_min_len4, 8, 32) || !between(p->ban_min_len6, 16, 128) ||
+	    !between(p->node_ban_max_ms, 60000, 31622400000ULL))
 		return KBAN_OUTCOME_OUT_OF_RANGE;
 	if (p->quota_per_hour == q->quota_per_hour && p->safe_max == q->safe_max &&
 	    p->safe_min_len4 == q->safe_min_len4 && p->safe_min_len6 == q->safe_min_len6 &&
 	    p->repeat_percent == q->repeat_percent && p->repeat_max_ms == q->repeat_max_ms &&
-	    p->history_ms == q->history_ms)
+	    p->history_ms == q->history_ms && p->ban_min_len4 == q->ban_min_len4 &&
+	    p->ban_min_len6 == q->ban_min_len6 && p->node_ban_max_ms == q->node_ban_max_ms)
 		return KBAN_OUTCOME_NO_CHANGE;
 	m->policy = *p;
+	m->policy_seq = now->seq;
+	m->policy_at = m->t;
 	return KBAN_OUTCOME_COUNTED;
 }
 
@@ -196,7 +205,6 @@ static enum kban_outcome m_broker_address(struct model *m, const struct now *now
 	const struct kban_event_broker_address *a = &e->broker_address;
 	size_t row = NONE;
 
-	(void)now;
 	EACH (i, m->brokers)
 		if (same_key(&m->brokers.v[i].curve, &a->curve))
 			row = i;
@@ -215,6 +223,7 @@ static enum kban_outcome m_broker_address(struct model *m, const struct now *now
 
 	memset(b, 0, sizeof(*b));
 	b->curve = a->curve;
+	b->seq = now->seq;
 	memcpy(b->endpoint, a->endpoint.s, a->endpoint.n);
 	b->n = a->addresses_n;
 	for (size_t n = 0; n < b->n; n++) {
@@ -248,10 +257,13 @@ static enum kban_outcome m_release(struct model *m, const struct now *now,
 static enum kban_outcome m_fold_version(struct model *m, const struct now *now,
 					const struct kban_event *e)
 {
-	(void)m;
-	(void)now;
-	(void)e; /* no version but 1 is known */
-	return KBAN_OUTCOME_OUT_OF_RANGE;
+	uint32_t v = e->fold_version.version;
+
+	if (v != m->fold_version + 1 || v > KBAN_FOLD_VERSION)
+		return KBAN_OUTCOME_OUT_OF_RANGE;
+	m->fold_version = v;
+	m->fold_version_seq = now->seq;
+	return KBAN_OUTCOME_COUNTED;
 }
 
 static enum kban_outcome m_epoch(struct model *m, const struct now *now, const struct kban_event *e)

@@ -20,7 +20,8 @@ struct m_principal {
 	struct kban_key key, curve;
 	enum kban_role role;
 	char name[64];
-	uint64_t granted_seq, revoked_seq;
+	uint64_t granted_seq, granted_at, revoked_seq;
+	uint32_t granted_index;
 	bool held;
 	uint64_t counter, newest_seq;
 	struct kban_hash hash;
@@ -32,8 +33,9 @@ struct m_invitation {
 	struct kban_key key, curve;
 	enum kban_role role;
 	char name[64];
-	uint64_t seq, expires, used_seq;
-	bool revoked;
+	uint64_t seq, expires, used_seq, used_at, revoked_seq;
+	uint32_t index;
+	struct kban_key used_by;
 };
 
 struct m_ban {
@@ -50,6 +52,7 @@ struct m_safe {
 	enum ledger_safe_state state;
 	uint64_t seq, since, until;
 	uint32_t index;
+	uint64_t decided_seq;
 };
 
 struct m_unban {
@@ -67,6 +70,7 @@ struct m_broker {
 	char endpoint[KBAN_ENDPOINT_MAX + 1];
 	size_t n;
 	struct kban_prefix addresses[KBAN_ADDRESSES_MAX];
+	uint64_t seq;
 };
 
 struct m_hour {
@@ -84,8 +88,9 @@ struct model {
 	struct model_limits limits;
 	uint64_t t, seq;
 	uint32_t epoch, fold_version;
-	uint64_t epoch_seq;
+	uint64_t fold_version_seq, epoch_seq;
 	struct kban_event_policy policy;
+	uint64_t policy_seq, policy_at;
 	TABLE(struct m_principal) principals;
 	TABLE(struct m_invitation) invitations;
 	TABLE(struct m_ban) bans;
@@ -117,7 +122,8 @@ void model_new(struct model **out, const struct kban_key *root, const struct mod
 	m->limits = *limits;
 	m->epoch = 1;
 	m->fold_version = 1;
-	m->policy = (struct kban_event_policy){5000, 64, 24, 64, 100, 86400000, 7776000000, 16, 32, 2678400000};
+	m->policy = (struct kban_event_policy){5000,	 64,	     24, 64, 100,
+					       86400000, 7776000000, 16, 32, 2678400000};
 	p->key = *root;
 	p->role = KBAN_ROLE_ROOT;
 	strcpy(p->name, "root");
@@ -374,7 +380,7 @@ static void digest_prefixes(const struct model *m, struct digest *d)
 
 		begin(d, 2), prefix(d, &s->p), key(d, &m->principals.v[s->owner].key);
 		u8(d, s->state), u64(d, s->seq), u32(d, s->index), u64(d, s->since);
-		u64(d, s->until), end(d);
+		u64(d, s->until), u64(d, s->decided_seq), end(d);
 	}
 	EACH (i, m->unbans) {
 		const struct m_unban *u = &m->unbans.v[i];
@@ -394,17 +400,18 @@ static void digest_people(const struct model *m, struct digest *d)
 		const struct m_principal *p = &m->principals.v[i];
 
 		begin(d, 5), key(d, &p->key), key(d, &p->curve), u8(d, p->role), text(d, p->name);
-		u64(d, p->granted_seq), u64(d, p->revoked_seq), u8(d, p->held), u64(d, p->hour);
-		u32(d, p->used), end(d);
+		u64(d, p->granted_seq), u32(d, p->granted_index), u64(d, p->granted_at);
+		u64(d, p->revoked_seq), u8(d, p->held), u64(d, p->hour), u32(d, p->used), end(d);
 		if (p->counter)
 			begin(d, 6), key(d, &p->key), u64(d, p->counter), bytes(d, p->hash.b, 32),
-				end(d);
+				u64(d, p->newest_seq), end(d);
 	}
 	EACH (i, m->invitations) {
 		const struct m_invitation *v = &m->invitations.v[i];
 
 		begin(d, 7), key(d, &v->key), key(d, &v->curve), u8(d, v->role), text(d, v->name);
-		u64(d, v->seq), u64(d, v->expires), u64(d, v->used_seq), u8(d, v->revoked), end(d);
+		u64(d, v->seq), u32(d, v->index), u64(d, v->expires), u64(d, v->used_seq);
+		u64(d, v->used_at), key(d, &v->used_by), u64(d, v->revoked_seq), end(d);
 	}
 	EACH (i, m->brokers) {
 		const struct m_broker *b = &m->brokers.v[i];
@@ -412,7 +419,7 @@ static void digest_people(const struct model *m, struct digest *d)
 		begin(d, 8), key(d, &b->curve), text(d, b->endpoint), u8(d, b->n);
 		for (size_t a = 0; a < b->n; a++)
 			prefix(d, &b->addresses[a]);
-		end(d);
+		u64(d, b->seq), end(d);
 	}
 }
 
@@ -425,8 +432,11 @@ void model_digest(const struct model *m, struct kban_hash *out)
 	digest_people(m, &d);
 	begin(&d, 9), u32(&d, p->quota_per_hour), u32(&d, p->safe_max), u32(&d, p->safe_min_len4);
 	u32(&d, p->safe_min_len6), u32(&d, p->repeat_percent), u64(&d, p->repeat_max_ms);
-	u64(&d, p->history_ms), end(&d);
-	begin(&d, 10), u32(&d, m->fold_version), u32(&d, m->epoch), u64(&d, m->epoch_seq), end(&d);
+	u64(&d, p->history_ms), u32(&d, p->ban_min_len4), u32(&d, p->ban_min_len6);
+	u64(&d, p->node_ban_max_ms), u64(&d, m->policy_seq), u64(&d, m->policy_at), end(&d);
+	begin(&d, 10), u32(&d, m->fold_version), u64(&d, m->fold_version_seq), u32(&d, m->epoch);
+	u64(&d, m->epoch_seq), end(&d);
+	begin(&d, 12), u64(&d, m->t), end(&d);
 	EACH (i, m->hours)
 		begin(&d, 11), u64(&d, m->hours.v[i].hour), u64(&d, m->hours.v[i].seq), end(&d);
 	for (unsigned lane = 0; lane < 4; lane++)
@@ -476,7 +486,7 @@ static void expire(struct model *m)
 	EACH (i, m->invitations) {
 		const struct m_invitation *v = &m->invitations.v[i];
 
-		if (!v->used_seq && !v->revoked && v->expires + M_DAY <= m->t)
+		if (!v->used_seq && !v->revoked_seq && v->expires + M_DAY <= m->t)
 			REMOVE(m->invitations, i);
 	}
 	expire_hours(m);

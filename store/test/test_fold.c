@@ -62,7 +62,7 @@ static void a_base_ahead_of_the_log_is_refused(void **state)
 	assert_int_equal(fold_report(f, &r), KBAN_REFUSAL_NONE);
 }
 
-static void a_gap_below_the_horizon_leaves_bases_valid(void **state)
+static void a_gap_in_what_is_folded_leaves_bases_valid(void **state)
 {
 	struct fleet *f = *state;
 	struct kban_event e = BAN("192.0.2.1", MINUTE);
@@ -84,7 +84,6 @@ static void a_refused_report_moves_only_place_and_time(void **state)
 
 	ledger_digest(f->ledger, &before);
 	ledger_place(f->ledger, &a);
-	f->now += HOUR;
 	assert_int_equal(say_as(f, NEW, 1, 0), KBAN_REFUSAL_UNKNOWN_AUTHOR);
 	assert_int_equal(f->v.outcomes_n, 0);
 	assert_false(f->v.loggable);
@@ -93,7 +92,11 @@ static void a_refused_report_moves_only_place_and_time(void **state)
 	assert_memory_equal(&before, &after, sizeof(after));
 	assert_int_equal(b.seq, a.seq + 1);
 	assert_memory_not_equal(&a.chain, &b.chain, sizeof(a.chain));
+	f->now += HOUR;
+	assert_int_equal(say_as(f, NEW, 1, 0), KBAN_REFUSAL_UNKNOWN_AUTHOR);
 	assert_int_equal(ledger_time_ms(f->ledger), f->now);
+	ledger_digest(f->ledger, &after);
+	assert_memory_not_equal(&before, &after, sizeof(after)); /* which holds the time */
 }
 
 static void roles_say_what_the_table_allows(void **state)
@@ -284,115 +287,6 @@ static void who_revokes_himself_has_said_the_rest_of_his_report(void **state)
 	assert_int_equal(say(f, OP, events[1]), 0);
 }
 
-/* Policy, versions, epochs ------------------------------------------------------------------- */
-
-static void a_policy_is_in_range_and_replaces_the_whole(void **state)
-{
-	struct fleet *f = *state;
-
-	assert_says(f, OP, policy_event(ledger_policy_default), NO_CHANGE);
-	assert_says(f, OP, POLICY(to->quota_per_hour = 0), OUT_OF_RANGE);
-	assert_says(f, OP, POLICY(to->quota_per_hour = 1000001), OUT_OF_RANGE);
-	assert_says(f, OP, POLICY(to->safe_max = 4097), OUT_OF_RANGE);
-	assert_says(f, OP, POLICY(to->safe_min_len4 = 7), OUT_OF_RANGE);
-	assert_says(f, OP, POLICY(to->safe_min_len4 = 33), OUT_OF_RANGE);
-	assert_says(f, OP, POLICY(to->safe_min_len6 = 15), OUT_OF_RANGE);
-	assert_says(f, OP, POLICY(to->repeat_percent = 99), OUT_OF_RANGE);
-	assert_says(f, OP, POLICY(to->repeat_percent = 1001), OUT_OF_RANGE);
-	assert_says(f, OP, POLICY(to->repeat_max_ms = 0), OUT_OF_RANGE);
-	assert_says(f, OP, POLICY(to->repeat_max_ms = 366 * DAY + 1), OUT_OF_RANGE);
-	assert_says(f, OP, POLICY(to->history_ms = DAY - 1), OUT_OF_RANGE);
-	assert_says(f, OP, POLICY(to->history_ms = 3660 * DAY + 1), OUT_OF_RANGE);
-	assert_says(f, OP, POLICY(to->safe_max = 0; to->repeat_percent = 1000), COUNTED);
-	assert_int_equal(ledger_policy(f->ledger)->repeat_percent, 1000);
-}
-
-static void a_shorter_history_period_holds_from_the_next_entry(void **state)
-{
-	struct fleet *f = *state;
-	struct kban_prefix p = P("192.0.2.1");
-
-	assert_says(f, OP, UNBAN("192.0.2.1"), COUNTED);
-	f->now += 2 * DAY;
-	assert_says(f, OP, POLICY(to->history_ms = DAY), COUNTED);
-	assert_int_equal(ledger_unbanned_seq(f->ledger, &p), 0);
-	assert_int_equal(f->ledger->unbans_n, 1);
-	assert_says(f, OP, UNBAN("192.0.2.2"), COUNTED);
-	assert_int_equal(f->ledger->unbans_n, 1);
-}
-
-static void what_a_new_history_period_makes_due_is_dropped_in_time(void **state)
-{
-	struct fleet *f = *state;
-
-	assert_says(f, N1, BAN("192.0.2.1", 0), HISTORY);
-	assert_says(f, OP, POLICY(to->history_ms = 2 * DAY), COUNTED);
-	f->now += 2 * DAY - 1;
-	assert_says(f, N1, BAN("192.0.2.2", 0), HISTORY);
-	assert_int_equal(f->ledger->strikes_n, 2);
-	f->now += 1;
-	assert_says(f, OP, POLICY(to->history_ms = 4 * DAY), COUNTED);
-	assert_int_equal(f->ledger->strikes_n, 1);
-	f->now += 4 * DAY - 2;
-	assert_says(f, OP, POLICY(to->safe_max = 1), COUNTED);
-	assert_int_equal(f->ledger->strikes_n, 1);
-}
-
-static void only_the_next_known_fold_version_is_taken(void **state)
-{
-	struct fleet *f = *state;
-
-	assert_int_equal(ledger_fold_version(f->ledger), 1);
-	assert_says(f, OP, FOLD_VERSION(1), OUT_OF_RANGE);
-	assert_says(f, OP, FOLD_VERSION(2), OUT_OF_RANGE);
-	assert_says(f, ROOT, FOLD_VERSION(3), OUT_OF_RANGE);
-}
-
-static void an_epoch_is_the_next_one_and_older_bases_end_before_it(void **state)
-{
-	struct fleet *f = *state;
-	struct kban_event ban = BAN("192.0.2.1", HOUR);
-	struct kban_report r;
-	struct kban_place place;
-
-	assert_says(f, OP, EPOCH(3), OUT_OF_RANGE);
-	assert_says(f, OP, EPOCH(1), OUT_OF_RANGE);
-	assert_says(f, OP, EPOCH(2), COUNTED);
-	ledger_place(f->ledger, &place);
-	assert_int_equal(place.epoch, 2);
-	assert_says(f, OP, UNBAN("192.0.2.1"), COUNTED);
-	r = report_of(f, N1, 1, &ban, 1);
-	r.base = (struct kban_base){1, head(f) + 500}; /* of the log that was lost */
-	assert_int_equal(fold_report(f, &r), KBAN_REFUSAL_NONE);
-	assert_int_equal(f->v.outcomes[0], KBAN_OUTCOME_UNBANNED);
-	f->counters[N1] = 1;
-	assert_says(f, N1, ban, COUNTED);
-
-	struct kban_event both[] = {EPOCH(3), UNBAN("192.0.2.1")};
-
-	assert_int_equal(say_all(f, OP, both, 2), 0);
-	r = report_of(f, N1, 3, &ban, 1);
-	r.base = (struct kban_base){2, head(f)}; /* another entry than the one with the epoch */
-	assert_int_equal(fold_report(f, &r), KBAN_REFUSAL_NONE);
-	assert_int_equal(f->v.outcomes[0], KBAN_OUTCOME_UNBANNED);
-}
-
-static void a_table_of_brokers_is_full_at_64(void **state)
-{
-	struct fleet *f = *state;
-	struct kban_event set = {.kind = KBAN_EVENT_BROKER_ADDRESS};
-
-	set.broker_address.endpoint = kban_text("tcp://broker:7400");
-	for (uint8_t i = 0; i < 64; i++) {
-		set.broker_address.curve.b[0] = i;
-		assert_says(f, OP, set, COUNTED);
-	}
-	set.broker_address.endpoint = kban_text("tcp://broker:7401");
-	assert_says(f, ROOT, set, COUNTED); /* a present row changes */
-	set.broker_address.curve.b[0] = 64;
-	assert_says(f, OP, set, FULL);
-}
-
 /* Place, time -------------------------------------------------------------------------------- */
 
 static void the_clock_of_the_ledger_never_goes_back(void **state)
@@ -411,7 +305,7 @@ static void no_time_overflows(void **state)
 	struct fleet *f = *state;
 
 	f->now = UINT64_MAX;
-	assert_says(f, N1, BAN("192.0.2.1", KBAN_BAN_MAX_MS), COUNTED);
+	assert_says(f, OP, BAN("192.0.2.1", KBAN_BAN_MAX_MS), COUNTED);
 	assert_int_equal(record(f, "192.0.2.1", 0)->until_ms, UINT64_MAX / 2 + KBAN_BAN_MAX_MS);
 }
 
@@ -564,7 +458,7 @@ int main(void)
 		fleet_test(a_stranger_is_an_unknown_author),
 		fleet_test(counters_rise_and_the_same_report_is_a_duplicate),
 		fleet_test(a_base_ahead_of_the_log_is_refused),
-		fleet_test(a_gap_below_the_horizon_leaves_bases_valid),
+		fleet_test(a_gap_in_what_is_folded_leaves_bases_valid),
 		fleet_test(a_refused_report_moves_only_place_and_time),
 		fleet_test(roles_say_what_the_table_allows),
 		fleet_test(root_grants_each_key_and_name_once),
@@ -577,12 +471,6 @@ int main(void)
 		fleet_test(the_revoked_are_refused_and_their_ranges_go_and_their_bans_stay),
 		fleet_test(a_revoked_invitation_admits_nobody),
 		fleet_test(who_revokes_himself_has_said_the_rest_of_his_report),
-		fleet_test(a_policy_is_in_range_and_replaces_the_whole),
-		fleet_test(a_shorter_history_period_holds_from_the_next_entry),
-		fleet_test(what_a_new_history_period_makes_due_is_dropped_in_time),
-		fleet_test(only_the_next_known_fold_version_is_taken),
-		fleet_test(an_epoch_is_the_next_one_and_older_bases_end_before_it),
-		fleet_test(a_table_of_brokers_is_full_at_64),
 		fleet_test(the_clock_of_the_ledger_never_goes_back),
 		fleet_test(no_time_overflows),
 		fleet_test(the_mark_is_the_newest_place_divisible_by_1024),

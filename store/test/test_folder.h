@@ -52,7 +52,7 @@ static inline void folder_end(void)
 	rmdir(test_root);
 }
 
-static struct store *folder_store(void)
+static inline struct store *folder_store(void)
 {
 	struct store *s = NULL;
 	kban_auto(kban_free) void *freed = NULL;

@@ -83,6 +83,48 @@ static void an_operator_bans_nothing_wide_without_force_and_nothing_very_wide_wi
 	}
 }
 
+static void a_policy_sets_how_wide_operators_ban_without_force(void **state)
+{
+	struct fleet *f = *state;
+
+	assert_says(f, OP, POLICY(to->ban_min_len4 = 24; to->ban_min_len6 = 48), COUNTED);
+	assert_says(f, OP, BAN("198.51.100.0/23", MINUTE), LIMIT);
+	assert_says(f, OP, BAN("198.51.100.0/24", MINUTE), COUNTED);
+	assert_says(f, OP, BAN("2001:db8::/47", MINUTE), LIMIT);
+	assert_says(f, OP, BAN("2001:db8::/48", MINUTE), COUNTED);
+	assert_says(f, OP, BAN("198.0.0.0/8", MINUTE, .force = true), COUNTED);
+	assert_says(f, N1, BAN("198.51.100.0/24", MINUTE), LIMIT);
+	assert_says(f, OP, POLICY(to->ban_min_len4 = 8; to->ban_min_len6 = 16), COUNTED);
+	assert_says(f, OP, BAN("198.0.0.0/8", MINUTE), COUNTED);
+	assert_says(f, OP, BAN("2001::/16", MINUTE), COUNTED);
+	assert_says(f, OP, SAFE("198.0.0.0/8", 0), LIMIT); /* a range's width is not the policy's */
+}
+
+static void a_nodes_or_feeders_ban_is_no_longer_than_policy_allows(void **state)
+{
+	struct fleet *f = *state;
+
+	assert_says(f, N1, BAN("192.0.2.1", 366 * DAY), COUNTED);
+	assert_int_equal(until(f, "192.0.2.1"), f->now + 31 * DAY);
+	assert_says(f, OP,
+		    POLICY(to->node_ban_max_ms = HOUR; to->repeat_percent = 200;
+			   to->repeat_max_ms = 3 * HOUR),
+		    COUNTED);
+	assert_says(f, FEED, BAN("192.0.2.2", DAY), COUNTED);
+	assert_int_equal(until(f, "192.0.2.2"), f->now + HOUR);
+	assert_says(f, N1, BAN("192.0.2.3", MINUTE), COUNTED);
+	assert_int_equal(until(f, "192.0.2.3"), f->now + MINUTE);
+	assert_says(f, OP, BAN("192.0.2.4", DAY), COUNTED); /* an operator's is as he says */
+	assert_int_equal(until(f, "192.0.2.4"), f->now + DAY);
+	f->now += HOUR;
+	assert_says(f, FEED, BAN("192.0.2.2", DAY),
+		    COUNTED); /* lengthened from the hour, not the day */
+	assert_int_equal(until(f, "192.0.2.2"), f->now + 2 * HOUR);
+	f->now += 2 * HOUR;
+	assert_says(f, FEED, BAN("192.0.2.2", DAY), COUNTED);
+	assert_int_equal(until(f, "192.0.2.2"), f->now + 3 * HOUR); /* and up to the most */
+}
+
 static void what_a_running_safe_range_covers_is_not_banned(void **state)
 {
 	struct fleet *f = *state;
@@ -249,6 +291,22 @@ static void operators_bans_are_no_strikes_and_are_not_lengthened(void **state)
 	assert_int_equal(record(f, "192.0.2.1", 2)->strikes, 2);
 }
 
+static void strikes_can_be_asked_for(void **state)
+{
+	struct fleet *f = *state;
+	struct kban_prefix p = P("192.0.2.1");
+	uint64_t end = 0;
+
+	assert_int_equal(ledger_strikes(f->ledger, &p, f->now, &end), 0);
+	assert_says(f, N1, BAN("192.0.2.1", MINUTE), COUNTED);
+	f->now += HOUR;
+	assert_says(f, N2, BAN("192.0.2.1", MINUTE), COUNTED);
+	assert_int_equal(ledger_strikes(f->ledger, &p, f->now, &end), 2);
+	assert_int_equal(end, f->now + MINUTE);
+	assert_int_equal(ledger_strikes(f->ledger, &p, end + 90 * DAY - 1, NULL), 2);
+	assert_int_equal(ledger_strikes(f->ledger, &p, end + 90 * DAY, NULL), 0);
+}
+
 static void strikes_are_forgotten_after_the_history_period(void **state)
 {
 	struct fleet *f = *state;
@@ -348,6 +406,41 @@ static void unban_with_covering_ends_wider_bans_too_and_remembers_them(void **st
 	assert_int_equal(ledger_unbanned_seq(f->ledger, &neighbour), head(f));
 }
 
+static void unbans_work_alike_on_ipv6_and_on_mapped_addresses(void **state)
+{
+	struct fleet *f = *state;
+
+	assert_says(f, N1, BAN("2001:db8:7:1::/64", HOUR), COUNTED);
+	assert_says(f, OP, BAN("2001:db8:7::/48", HOUR), COUNTED);
+	assert_says(f, OP, BAN("2001:db8::/32", HOUR), COUNTED);
+	assert_says(f, OP, BAN("2001:db9::/32", HOUR), COUNTED);
+	assert_says(f, OP2, UNBAN("2001:db8:7::/48"), COUNTED);
+	assert_int_equal(until(f, "2001:db8:7:1::/64"), 0);
+	assert_int_equal(until(f, "2001:db8:7::/48"), 0);
+	assert_int_not_equal(until(f, "2001:db8::/32"), 0);
+	assert_says(f, OP2, UNBAN("2001:db8:7:1::9", .covering = true), COUNTED);
+	assert_int_equal(until(f, "2001:db8::/32"), 0);
+	assert_int_not_equal(until(f, "2001:db9::/32"), 0);
+	assert_says(f, OP, BAN("::ffff:192.0.2.1", HOUR), COUNTED);
+	assert_int_not_equal(until(f, "192.0.2.1"), 0);
+	assert_says(f, OP2, UNBAN("::ffff:192.0.0.0/112"), COUNTED);
+	assert_int_equal(until(f, "192.0.2.1"), 0);
+}
+
+/* Its own record decides: a wider ban that runs out leaves the single one its time. */
+static void a_wider_ban_changes_no_end_of_a_single_one(void **state)
+{
+	struct fleet *f = *state;
+
+	assert_says(f, N1, BAN("192.0.2.1", HOUR), COUNTED);
+	assert_says(f, OP, BAN("192.0.2.0/24", MINUTE), COUNTED);
+	assert_int_equal(until(f, "192.0.2.1"), f->now + HOUR);
+	f->now += 2 * MINUTE;
+	assert_says(f, OP, BAN("198.51.100.1", MINUTE), COUNTED);
+	assert_int_equal(until(f, "192.0.2.0/24"), 0);
+	assert_int_equal(until(f, "192.0.2.1"), f->now + HOUR - 2 * MINUTE);
+}
+
 static void a_node_withdraws_only_its_own_bans(void **state)
 {
 	struct fleet *f = *state;
@@ -402,6 +495,8 @@ int main(void)
 		fleet_test(a_node_and_a_feeder_ban_single_addresses_only),
 		fleet_test(
 			an_operator_bans_nothing_wide_without_force_and_nothing_very_wide_with_it),
+		fleet_test(a_policy_sets_how_wide_operators_ban_without_force),
+		fleet_test(a_nodes_or_feeders_ban_is_no_longer_than_policy_allows),
 		fleet_test(what_a_running_safe_range_covers_is_not_banned),
 		fleet_test(a_report_older_than_an_unban_does_not_bring_the_ban_back),
 		fleet_test(an_unban_is_forgotten_after_the_history_period),
@@ -413,6 +508,7 @@ int main(void)
 		fleet_test(the_first_entry_after_a_long_silence_may_be_late),
 		fleet_test(overlapping_bans_are_one_strike_and_later_ones_lengthen),
 		fleet_test(operators_bans_are_no_strikes_and_are_not_lengthened),
+		fleet_test(strikes_can_be_asked_for),
 		fleet_test(strikes_are_forgotten_after_the_history_period),
 		fleet_test(the_longest_running_ban_counts_and_all_are_kept),
 		fleet_test(an_ended_ban_is_known_for_a_day),
@@ -420,6 +516,8 @@ int main(void)
 		fleet_test(a_full_table_takes_no_ban),
 		fleet_test(an_operators_unban_ends_what_is_equal_or_inside_and_always_counts),
 		fleet_test(unban_with_covering_ends_wider_bans_too_and_remembers_them),
+		fleet_test(unbans_work_alike_on_ipv6_and_on_mapped_addresses),
+		fleet_test(a_wider_ban_changes_no_end_of_a_single_one),
 		fleet_test(a_node_withdraws_only_its_own_bans),
 		fleet_test(the_oldest_unban_goes_when_their_table_is_full),
 		fleet_test(purge_ends_every_ban_of_one_author),

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MPL-2.0
  *
  * The test vectors at the end of LEDGER.md: a small log with real signatures, and what the ledger
- * is after each entry. vectors_ledger.txt was written by this program (test_ledger_vectors write)
+ * is after each entry, and the items of the last state. vectors_ledger.txt was written by this program (test_ledger_vectors write)
  * and is checked by it.
  */
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "store/test/fleet.h"
+#include "store/test/items.h"
 
 #define VECTORS	  SOURCE_DIR "/store/test/vectors_ledger.txt"
 #define LINE_SIZE 4096
@@ -219,6 +220,21 @@ static void write_or_check_start(struct log *l)
 	write_or_check(l, line);
 }
 
+/* The last state as items, which are read back. */
+static void write_or_check_items(struct log *l)
+{
+	struct items s = items_of(l->ledger);
+	kban_auto(ledger_free) struct ledger *again = NULL;
+	char line[LINE_SIZE], hex[KBAN_HEX(LEDGER_ITEM_MAX)];
+
+	for (size_t i = 0; i < s.n; i++) {
+		snprintf(line, sizeof(line), "item %s\n", kban_hex(hex, s.v[i].b, s.v[i].n));
+		write_or_check(l, line);
+	}
+	assert_int_equal(items_load(&s, &l->keys[V_ROOT].sign_public, &again, NULL), 0);
+	items_free(&s);
+}
+
 static void the_vectors_fold_as_written(void **state)
 {
 	struct log l = {0};
@@ -227,6 +243,7 @@ static void the_vectors_fold_as_written(void **state)
 	write_or_check_start(&l);
 	log_write_or_check(&l);
 	assert_int_equal(l.lines, 13);
+	write_or_check_items(&l);
 	log_close(&l);
 }
 

@@ -159,9 +159,15 @@ static void assert_same_state(struct history *h)
 	ledger_digest(h->ledger, &a);
 	model_digest(h->model, &b);
 	assert_memory_equal(&a, &b, sizeof(a));
-	for (size_t i = 0; i < PREFIXES; i++)
+	assert_int_equal(ledger_history_start(h->ledger), model_history_start(h->model));
+	for (size_t i = 0; i < PREFIXES; i++) {
+		uint64_t end = 0;
+
 		assert_int_equal(ledger_unbanned_seq(h->ledger, &prefixes[i]),
 				 model_unbanned_seq(h->model, &prefixes[i]));
+		assert_int_equal(ledger_strikes(h->ledger, &prefixes[i], model_time(h->model), &end),
+				 model_strikes(h->model, &prefixes[i]));
+	}
 	if (h->lines_n % 4) /* they take the most time */
 		return;
 	assert_same_lookups(h, model_time(h->model));
@@ -203,28 +209,6 @@ static void fold_line(struct history *h)
 		assert_judged_well(&judged, &folded);
 	assert_observed(h, &before, &after);
 	assert_same_state(h);
-}
-
-static void set_limits(struct history *h)
-{
-	struct model_limits *m = &h->limits;
-
-	*m = (struct model_limits){4000000, 64, 4000000, 1000000, 65536, 65536, 4096, 64};
-	if (one_in(&h->chance, 2))
-		*m = (struct model_limits){12, 3, 6, 4, 14, 5, 3, 2};
-
-	struct ledger_limits l = {
-		.ban_records = (uint32_t)m->bans,
-		.prefix_records = (uint32_t)m->bans_of_prefix,
-		.strikes = (uint32_t)m->strikes,
-		.unbans = (uint32_t)m->unbans,
-		.principals = (uint32_t)m->principals,
-		.invitations = (uint32_t)m->invitations,
-		.safes_per_owner = (uint32_t)m->safes_of_owner,
-		.brokers = (uint32_t)m->brokers,
-	};
-
-	ledger_limit(h->ledger, &l);
 }
 
 /* Without judging, observers or verdicts: they leave no trace. */
@@ -304,18 +288,6 @@ static void histories_meet_every_outcome_and_refusal(void **state)
 		print_message("%-16s %" PRIu64 "\n", kban_refusal_name(r), refusal_counts[r]);
 		assert_true(refusal_counts[r] || r == KBAN_REFUSAL_NOT_YOURS);
 	}
-}
-
-static void pools_fill(void)
-{
-	for (size_t i = 0; i < KEYS; i++) {
-		uint8_t seed[32] = {(uint8_t)i, 'm'};
-
-		kban_keypair_from_seed(&pairs[i], seed);
-	}
-	for (size_t i = 0; i < PREFIXES; i++)
-		if (kban_prefix_parse(&prefixes[i], prefix_texts[i]))
-			abort();
 }
 
 int main(int argc, char **argv)

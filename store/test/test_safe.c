@@ -107,6 +107,7 @@ static void an_owner_has_at_most_so_many_ranges(void **state)
 static void an_approval_makes_a_held_range_safe_and_lifts_others_bans(void **state)
 {
 	struct fleet *f = *state;
+	struct kban_prefix range = P("192.0.2.0/24");
 
 	assert_says(f, N2, BAN("192.0.2.1", HOUR), COUNTED);
 	assert_says(f, N1, SAFE("192.0.2.0/24", 0), HELD);
@@ -116,6 +117,10 @@ static void an_approval_makes_a_held_range_safe_and_lifts_others_bans(void **sta
 	assert_int_equal(until(f, "192.0.2.1"), 0);
 	assert_true(is_safe(f, "192.0.2.1"));
 	assert_says(f, OP, APPROVE(f, "192.0.2.0/24", N1), NO_CHANGE);
+	assert_int_equal(
+		safe_find(f->ledger, &range, principal_find(f->ledger, key_of(f, N1)), f->now)
+			->pub.decided_seq,
+		head(f) - 1);
 }
 
 static void an_owner_removes_its_own_range(void **state)
@@ -148,6 +153,24 @@ static void remove_all_takes_operators_ranges_and_rejects_nodes(void **state)
 	assert_says(f, OP, UNSAFE("192.0.2.0/24", .all = true), COUNTED);
 	assert_says(f, N1, UNSAFE("192.0.2.0/24"), COUNTED);
 	assert_says(f, N1, SAFE("192.0.2.0/24", 0), COUNTED);
+}
+
+static void ranges_inside_one_another_count_each_by_itself(void **state)
+{
+	struct fleet *f = *state;
+
+	assert_says(f, OP, SAFE("2001:db8::/48", 0), COUNTED);
+	assert_says(f, OP, SAFE("2001:db8:0:7::/64", 0), COUNTED);
+	assert_says(f, OP2, SAFE("2001:db8:0:7::9", HOUR), COUNTED);
+	assert_says(f, N1, BAN("2001:db8:0:7::/64", HOUR), SAFE);
+	assert_says(f, OP, UNSAFE("2001:db8::/48", .all = true), COUNTED);
+	assert_says(f, N1, BAN("2001:db8:0:7::/64", HOUR), SAFE);
+	assert_says(f, N1, BAN("2001:db8:0:8::/64", HOUR), COUNTED);
+	assert_says(f, OP, UNSAFE("2001:db8:0:7::/64", .all = true), COUNTED);
+	/* A safe address inside lifts no ban around it: the kernels leave the hole. */
+	assert_says(f, N1, BAN("2001:db8:0:7::/64", HOUR), COUNTED);
+	assert_true(is_safe(f, "2001:db8:0:7::9"));
+	assert_int_not_equal(until(f, "2001:db8:0:7::/64"), 0);
 }
 
 static void a_brokers_address_is_never_banned_and_ends_bans_that_hold_it(void **state)
@@ -186,6 +209,7 @@ int main(void)
 		fleet_test(an_approval_makes_a_held_range_safe_and_lifts_others_bans),
 		fleet_test(an_owner_removes_its_own_range),
 		fleet_test(remove_all_takes_operators_ranges_and_rejects_nodes),
+		fleet_test(ranges_inside_one_another_count_each_by_itself),
 		fleet_test(a_brokers_address_is_never_banned_and_ends_bans_that_hold_it),
 	};
 
