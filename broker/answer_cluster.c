@@ -5,7 +5,6 @@
  * joined and revoked all of them reach up to the root.
  */
 #include <stdlib.h>
-#include <string.h>
 
 #include "broker/queries.h"
 
@@ -126,19 +125,9 @@ static int seq_order(const void *a, const void *b)
 static int proof_take(void *arg, const struct kban_entry *e)
 {
 	struct page_out *o = arg;
-	size_t len = e->sealed.report_len;
 
-	if (o->proofs_n == KBAN_ENTRIES_MAX || !page_room(o, len)) {
+	if (!page_proof(o, e))
 		o->next = position(PHASE_PROOFS, e->seq - 1);
-		return 0;
-	}
-	uint8_t *bytes = kban_zalloc(len + KBAN_SIGNATURE_SIZE);
-
-	memcpy(bytes, e->sealed.report, len);
-	memcpy(bytes + len, e->sealed.signature, KBAN_SIGNATURE_SIZE);
-	o->proofs[o->proofs_n++] = (struct kban_entry){
-		e->seq, e->accepted_ms, {bytes, len, bytes + len}};
-	page_count(o, len + KBAN_SIGNATURE_SIZE);
 	return 0;
 }
 

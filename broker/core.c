@@ -22,198 +22,7 @@ uint64_t broker_now(const struct broker *b)
 
 /* Start ------------------------------------------------------------------------------------- */
 
-#define FOLD_BATCH 1024
-#define TWICE_MS   10000 /* nodes speak every 5 s: one that was heard so lately is still there */
-
-struct fold { /* one batch of the log, folded, and the chain that came out after each entry */
-	struct ledger *ledger;
-	struct store_head head;
-	bool above; /* the horizon */
-	uint64_t last;
-	size_t n;
-	uint64_t seqs[FOLD_BATCH];
-	struct kban_hash chains[FOLD_BATCH];
-	int bad; /* kban_report_decode()'s result */
-};
-
-static void fold_horizon(struct fold *f)
-{
-	struct kban_place place;
-
-	f->above = true;
-	if (!f->head.horizon)
-		return;
-	ledger_place(f->ledger, &place);
-	place.seq = f->head.horizon;
-	place.chain = f->head.horizon_chain;
-	ledger_set_place(f->ledger, &place);
-}
-
-static int fold_entry(void *arg, const struct kban_entry *e)
-{
-	kban_auto(kban_report_free) struct kban_report *r = NULL;
-	struct fold *f = arg;
-	struct kban_place place;
-
-	f->last = e->seq;
-	f->bad = kban_report_decode(&r, &e->sealed);
-	if (f->bad)
-		return -EBADMSG;
-	if (!f->above && e->seq > f->head.horizon)
-		fold_horizon(f);
-	ledger_apply(f->ledger, e, r, NULL, NULL);
-	if (!f->above)
-		return 0;
-	ledger_place(f->ledger, &place);
-	f->seqs[f->n] = e->seq;
-	f->chains[f->n++] = place.chain;
-	return 0;
-}
-
-/* The chain rests on everything before it: a batch is right if its last one is. *wrong: the first
- * bad seq. */
-static int fold_compare(struct store *store, const struct fold *f, uint64_t *wrong)
-{
-	struct kban_hash stored;
-
-	*wrong = 0;
-	for (size_t i = f->n; i-- > 0;) {
-		int r = store_chain(store, f->seqs[i], &stored);
-
-		if (r)
-			return r;
-		if (kban_hash_equal(&stored, &f->chains[i]))
-			return 0;
-		*wrong = f->seqs[i];
-	}
-	return 0;
-}
-
-static int fold_batch(struct store *store, struct fold *f, char **error)
-{
-	uint64_t before = f->last, wrong;
-	int r;
-
-	f->n = 0;
-	r = store_read(store, before, FOLD_BATCH, fold_entry, f);
-	if (r == -EBADMSG && f->bad) {
-		*error = kban_asprintf(
-			"entry %llu of the log is no report (%s); put a backup of the data folder "
-			"back",
-			(unsigned long long)f->last, kban_report_result_name(f->bad));
-		return r;
-	}
-	if (!r)
-		r = fold_compare(store, f, &wrong);
-	if (r) {
-		*error = kban_asprintf(
-			"the log cannot be read: %s; put a backup of the data folder back",
-			store_error(store));
-		return r;
-	}
-	if (!wrong)
-		return 0;
-	*error = kban_asprintf(
-		"entry %llu of the log is not what was written there: its chain differs; put a "
-		"backup of the data folder back",
-		(unsigned long long)wrong);
-	return -EBADMSG;
-}
-
-int fold_log(struct broker *b, char **error)
-{
-	kban_auto(ledger_free) struct ledger *l = NULL;
-	kban_auto(kban_free) void *memory = kban_zalloc(sizeof(struct fold));
-	struct fold *f = memory;
-	int r = store_head(b->store, &f->head);
-
-	if (r) {
-		*error = kban_asprintf("the log cannot be read: %s", store_error(b->store));
-		return r;
-	}
-	ledger_new(&l, &b->identity->root);
-	f->ledger = l;
-	for (uint64_t before = UINT64_MAX; f->last != before && f->last < f->head.place.seq;) {
-		before = f->last;
-		r = fold_batch(b->store, f, error);
-		if (r)
-			return r;
-	}
-	if (!f->above)
-		fold_horizon(f);
-	ledger_free(b->ledger);
-	b->ledger = l;
-	l = NULL;
-	b->horizon = f->head.horizon;
-	ledger_place(b->ledger, &b->durable);
-	return 0;
-}
-
-static char *genesis_judge(const struct broker *b, const struct kban_sealed *s,
-			   const struct kban_report *r)
-{
-	struct ledger_verdict v;
-
-	if (!kban_key_equal(&r->author, &b->identity->root) || !kban_report_check(r, s))
-		return kban_strdup(
-			"the genesis report is not signed by the root key that the identity file "
-			"names; take genesis and identity from the same kbanctl init");
-	ledger_judge(b->ledger, broker_now(b), r, &v);
-	if (v.refusal)
-		return kban_asprintf(
-			"the genesis report is refused (%s); make a new one with kbanctl init",
-			kban_refusal_name(v.refusal));
-	if (!v.loggable)
-		return kban_asprintf("nothing in the genesis report counts (%s); make a new one "
-				     "with kbanctl init",
-				     kban_outcome_name(v.outcomes[0]));
-	return NULL;
-}
-
-static int genesis_append(struct broker *b, const struct kban_sealed *s,
-			  const struct kban_report *r)
-{
-	struct kban_entry entry = {.seq = 1, .accepted_ms = broker_now(b), .sealed = *s};
-	struct kban_place place;
-
-	ledger_apply(b->ledger, &entry, r, NULL, NULL);
-	ledger_place(b->ledger, &place);
-	store_begin(b->store);
-	store_append(b->store, &entry, &place);
-	int result = store_commit(b->store);
-	if (!result)
-		b->durable = place;
-	return result;
-}
-
-static int genesis_take(struct broker *b, const struct kban_sealed *s, char **error)
-{
-	kban_auto(kban_report_free) struct kban_report *report = NULL;
-
-	if (!s) {
-		*error = kban_strdup(
-			"the log is empty and there is no genesis report; set genesis to the file "
-			"that kbanctl init wrote");
-		return -ENOENT;
-	}
-	int r = kban_report_decode(&report, s);
-	if (r) {
-		*error = kban_asprintf(
-			"the genesis report cannot be used (%s); make a new one with kbanctl init",
-			kban_report_result_name(r));
-		return -EBADMSG;
-	}
-	*error = genesis_judge(b, s, report);
-	if (*error)
-		return -EBADMSG;
-	r = genesis_append(b, s, report);
-	if (r)
-		*error = kban_asprintf("the log cannot be written: %s", store_error(b->store));
-	else
-		kban_info("a new log begins with the genesis report; if this cluster has had a log before, stop this "
-			  "broker and put its data folder back");
-	return r;
-}
+#define TWICE_MS 10000 /* nodes speak every 5 s: one that was heard so lately is still there */
 
 int broker_new(struct broker **out, const struct kban_identity *identity, struct store *store,
 	       const struct kban_clock *clock, const struct broker_transport *transport,
@@ -226,6 +35,7 @@ int broker_new(struct broker **out, const struct kban_identity *identity, struct
 	b->clock = clock;
 	b->transport = transport;
 	b->tail.first = 1;
+	refused_new(&b->refused);
 	int r = fold_log(b, error);
 	if (!r && !b->durable.seq)
 		r = genesis_take(b, genesis, error);
@@ -241,7 +51,9 @@ void broker_free(struct broker *b)
 {
 	if (!b)
 		return;
+	compact_free(b->compaction.job);
 	submit_free(b);
+	refused_free(b->refused);
 	stream_free(b);
 	peers_free(b);
 	ledger_free(b->ledger);
@@ -399,8 +211,10 @@ static void on_hello(struct broker *b, struct peer *p, const struct caller *who,
 		return;
 	}
 	peer_unsubscribe(b, p);
+	wait_drop(p);
 	kban_random(p->session, sizeof(p->session));
 	p->greeted = true;
+	p->member->fold_version = m->hello.fold_version;
 	say_connected(b, p, who, program);
 	struct welcome w = {b, p};
 	if (!needs_newest(who->principal) ||
@@ -579,6 +393,23 @@ static void cut_silent(struct broker *b, uint64_t now_ms)
 	}
 }
 
+int broker_work(struct broker *b)
+{
+	if (b->staged || b->failed)
+		return b->failed;
+	b->failed = compaction_step(b);
+	peers_sweep(b);
+	return b->failed;
+}
+
+static void tick_unstaged(struct broker *b, uint64_t now_ms)
+{
+	waits_tick(b, now_ms);
+	b->failed = compaction_tick(b);
+	if (!b->failed)
+		b->failed = compaction_step(b);
+}
+
 void broker_tick(struct broker *b)
 {
 	uint64_t now_ms = kban_boot_ms(b->clock);
@@ -588,5 +419,7 @@ void broker_tick(struct broker *b)
 		b->probed_ms = now_ms;
 		beat_probe_all(b);
 	}
+	if (!b->staged && !b->failed)
+		tick_unstaged(b, now_ms);
 	peers_sweep(b);
 }

@@ -20,6 +20,7 @@
 #define BROKER_PROBE_MS	      5000	/* how often followers hear the broker's time */
 #define BROKER_SILENT_MS      30000	/* a peer that says nothing for so long is cut */
 #define BROKER_BAD_MAX	      16	/* malformed messages before a peer is cut */
+#define BROKER_WAIT_MS	      20000	/* a query that waits is answered, be it with nothing */
 
 struct broker;
 
@@ -53,14 +54,21 @@ void broker_gone(struct broker *b, uint64_t peer);
 bool broker_pending(const struct broker *b);
 /* One fsync for all that is waiting, then receipts and entries. < 0: fatal. */
 int broker_commit(struct broker *b) kban_must_check;
-/* Once a second or so: probes, silent peers. */
+/* Once a second or so: probes, silent peers, and one step of broker_work(), whose failure the next
+ * broker_commit() gives. */
 void broker_tick(struct broker *b);
+/* A step of what can wait (compaction), some milliseconds at most; does nothing while reports wait for their
+ * commit. To be called now and then, also in between ticks. < 0: fatal. */
+int broker_work(struct broker *b) kban_must_check;
 
 const struct ledger *broker_ledger(const struct broker *b);
 
 struct broker_counts { /* since start; for the log, a status line and tests */
 	uint64_t peers, subscribers, entries, events, commits, receipts;
 	uint64_t refused[KBAN_REFUSALS], outcomes[KBAN_OUTCOMES], malformed, cut;
+	uint64_t compactions, dropped; /* and entries that they dropped */
+	uint64_t horizon;	       /* now */
+	bool compacting, disk_full;    /* now */
 };
 const struct broker_counts *broker_counts(const struct broker *b);
 

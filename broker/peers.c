@@ -202,6 +202,13 @@ void peer_bad(struct broker *b, struct peer *p)
 	peer_cut(b, p);
 }
 
+static void peer_free(struct broker *b, struct peer *p)
+{
+	wait_drop(p);
+	HASH_DEL(b->peers, p);
+	free(p);
+}
+
 void peers_sweep(struct broker *b)
 {
 	struct peer *p, *next;
@@ -211,8 +218,7 @@ void peers_sweep(struct broker *b)
 	HASH_ITER (hh, b->peers, p, next) {
 		if (!p->cut)
 			continue;
-		HASH_DEL(b->peers, p);
-		free(p);
+		peer_free(b, p);
 	}
 	b->cuts = 0;
 }
@@ -222,10 +228,8 @@ void peers_free(struct broker *b)
 	struct member *m, *next;
 	struct peer *p, *next_peer;
 
-	HASH_ITER (hh, b->peers, p, next_peer) {
-		HASH_DEL(b->peers, p);
-		free(p);
-	}
+	HASH_ITER (hh, b->peers, p, next_peer)
+		peer_free(b, p);
 	HASH_ITER (hh, b->members, m, next) {
 		HASH_DEL(b->members, m);
 		free(m->heartbeat);

@@ -24,6 +24,10 @@ struct page_out {
 	uint64_t now_ms;
 	size_t rows, bytes;
 	uint64_t next;
+	struct kban_place
+		place; /* what the answer is about: the head, unless the collector says else */
+	struct kban_hash digest;
+	bool wait; /* there is nothing to say yet: the query is to be held */
 	char *texts;
 	size_t texts_n;
 	struct decoded decoded[16];
@@ -32,7 +36,9 @@ struct page_out {
 	struct kban_ban_row *bans;
 	struct kban_safe_row *safes;
 	struct kban_entry *proofs; /* each owns its report's bytes */
-	size_t members_n, invites_n, bans_n, safes_n, proofs_n;
+	struct kban_log_row *log;  /* each owns its report's bytes, its outcomes and its records */
+	struct kban_state_page *state; /* each owns its items */
+	size_t members_n, invites_n, bans_n, safes_n, proofs_n, log_n, state_n;
 };
 
 /* There is room for one more row; always for the first. */
@@ -43,10 +49,29 @@ void page_go_on(struct page_out *o, const struct kban_prefix *prefix, uint32_t d
 /* NULL when the log has it no more. Lives until the next call. */
 const struct kban_event *page_event(struct page_out *o, uint64_t seq, uint32_t index);
 
+/* Room for KBAN_ENTRIES_MAX proofs. */
+void page_proofs(struct page_out *o);
+/* False: there is no room for this one. */
+bool page_proof(struct page_out *o, const struct kban_entry *e);
+void page_start(struct page_out *o, struct broker *b, struct peer *p);
+void page_send(const struct page_out *o, enum kban_query_kind kind);
+void page_free(struct page_out *o);
+static inline void page_free_auto(struct page_out *o)
+{
+	page_free(o);
+}
+
 /* answer_bans.c: rows that overlap `overlap` (NULL: all), after `after` (NULL: from the start). */
 void bans_collect(struct page_out *o, const struct kban_prefix *overlap,
 		  const struct kban_prefix *after);
 /* answer_cluster.c */
 void cluster_collect(struct page_out *o, uint64_t after);
+/* answer_log.c: entries and refused reports that q asks for. A page is bounded by what was looked
+ * at, too. */
+void log_collect(struct page_out *o, const struct kban_query *q);
+void refused_collect(struct page_out *o, const struct kban_query *q);
+/* answer_state.c: a position is a phase and, below it, how far that phase went. */
+void state_collect(struct page_out *o, uint64_t after);
+void policy_collect(struct page_out *o);
 
 #endif

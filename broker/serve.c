@@ -51,11 +51,16 @@ static void on_tick(void *arg)
 	broker_tick(s->broker);
 }
 
+/* What waits for a quiet moment goes on here too, in steps: a tick a second would take too long. */
 static void on_cut_tick(void *arg)
 {
 	struct serve *s = arg;
+	int r;
 
 	router_tick(s->router);
+	r = broker_work(s->broker);
+	if (r)
+		on_fail(s, r);
 }
 
 static void on_status(void *arg)
@@ -63,13 +68,16 @@ static void on_status(void *arg)
 	struct serve *s = arg;
 	const struct broker_counts *c = broker_counts(s->broker);
 	struct kban_place place;
-	char status[160];
+	char status[256];
 
 	ledger_place(broker_ledger(s->broker), &place);
 	snprintf(status, sizeof(status),
-		 "entry %llu, %llu peers, %llu following, %llu malformed messages",
-		 (unsigned long long)place.seq, (unsigned long long)c->peers,
-		 (unsigned long long)c->subscribers, (unsigned long long)c->malformed);
+		 "entry %llu, history from entry %llu, %llu peers, %llu following, %llu malformed "
+		 "messages%s%s",
+		 (unsigned long long)place.seq, (unsigned long long)c->horizon + 1,
+		 (unsigned long long)c->peers, (unsigned long long)c->subscribers,
+		 (unsigned long long)c->malformed, c->compacting ? "; compacting" : "",
+		 c->disk_full ? "; the disk is full: reports are refused" : "");
 	kban_loop_ready(s->loop, status);
 }
 
@@ -171,7 +179,9 @@ static int serve(struct serve *s, char **error)
 	int r = router_endpoint(s->router, endpoint, sizeof(endpoint));
 	if (r)
 		return failed(error, r, "no endpoint");
-	kban_info("listening on %s, log at entry %llu", endpoint, (unsigned long long)place.seq);
+	kban_info("listening on %s, log at entry %llu, history from entry %llu", endpoint,
+		  (unsigned long long)place.seq,
+		  (unsigned long long)broker_counts(s->broker)->horizon + 1);
 	on_status(s);
 	if (s->config->ready)
 		s->config->ready(s->config->arg, endpoint);

@@ -16,6 +16,8 @@
 #include <uthash.h>
 
 #include "broker/core.h"
+#include "broker/refused.h"
+#include "store/compact.h"
 
 #define BROKER_ADDRESS_MAX 63
 #define BROKER_PEERS_PER_KEY                                                                       \
@@ -33,6 +35,8 @@
 #define BROKER_NONCES		 64   /* of queries, remembered */
 #define BROKER_FULL_MIN_MS	 5000 /* after a full disk: the next try, doubling */
 #define BROKER_FULL_MAX_MS	 60000
+#define BROKER_COMPACT_MIN_MS	 60000 /* the same for a compaction */
+#define BROKER_COMPACT_MAX_MS	 3600000
 
 struct member {
 	struct kban_key curve; /* hash key */
@@ -41,6 +45,8 @@ struct member {
 	char address[BROKER_ADDRESS_MAX + 1];
 	uint8_t *heartbeat;	   /* the newest one's body || signature */
 	struct kban_sealed sealed; /* borrows from it */
+	uint32_t fold_version; /* the highest that its program knows, by its newest Hello; 0: none
+				  came */
 	UT_hash_handle hh;
 };
 
@@ -55,6 +61,12 @@ struct page {		/* where a peer's paged query goes on */
 	uint32_t done; /* rows of exactly this prefix that were sent */
 };
 
+struct wait {			 /* a search of the log that found nothing yet */
+	struct kban_query query; /* after: searched so far. Its author is the one below */
+	uint8_t author[KBAN_KEY_SIZE];
+	uint64_t since_ms; /* boot clock */
+};
+
 struct peer {
 	uint64_t id; /* hash key */
 	struct member *member;
@@ -65,6 +77,7 @@ struct peer {
 	bool cut; /* leaves at the end of the call; nothing of it is processed */
 	uint8_t session[KBAN_SESSION_SIZE];
 	struct page page;
+	struct wait *wait; /* NULL: none; a new query takes its place */
 	bool subscribed;
 	uint32_t window;
 	uint64_t sent, acked; /* seq */
@@ -90,7 +103,7 @@ struct waiting {
 	bool judged; /* by the ledger: a full disk takes it back */
 	enum kban_refusal refusal;
 	uint64_t seq, accepted_ms;
-	char detail[96];
+	char detail[KBAN_TEXT_MAX];
 	uint32_t epoch;
 	size_t outcomes_n;
 	uint32_t *outcomes;
@@ -112,6 +125,16 @@ struct batch { /* entries read from the store, shared by all who are at the same
 	uint64_t after;
 	size_t n, bytes;
 	struct tail_entry *entries[KBAN_ENTRIES_MAX];
+};
+
+struct compaction {
+	struct compact *job; /* NULL: none is at work */
+	uint64_t began_ms;   /* boot clock, and so are the others */
+	uint64_t retry_ms, full_wait_ms;
+	bool damaged;	/* none begins before the next start */
+	bool looked;	/* for what was left half done before this start */
+	bool sweeping;	/* outcomes of dropped entries: from `swept` on */
+	uint64_t swept; /* seq */
 };
 
 struct broker {
@@ -136,6 +159,10 @@ struct broker {
 	bool disk_full;
 	uint64_t full_retry_ms, full_wait_ms; /* boot clock; doubling */
 
+	struct refused *refused;
+	struct compaction compaction;
+	int failed; /* < 0: between two commits; the next one says so */
+
 	struct tail tail;
 	struct batch batch;
 	uint64_t probed_ms; /* boot clock */
@@ -149,8 +176,10 @@ struct broker {
 
 /* Broker time: what entries are accepted at. Never goes back below the log's. */
 uint64_t broker_now(const struct broker *b);
-/* 0, -errno or a store_result, with *error set. */
+
+/* start.c: 0, -errno or a store_result, with *error set. */
 int fold_log(struct broker *b, char **error) kban_must_check;
+int genesis_take(struct broker *b, const struct kban_sealed *s, char **error) kban_must_check;
 
 /* peers.c */
 struct peer *peer_find(const struct broker *b, uint64_t id);
@@ -196,6 +225,8 @@ void stream_stage(struct broker *b, const struct kban_entry *e);
 void stream_unstage(struct broker *b);
 /* Calls fn with the entry, staged ones too; STORE_NOT_FOUND. */
 int stream_entry(struct broker *b, uint64_t seq, store_entry_fn *fn, void *arg) kban_must_check;
+/* The horizon moved: whoever is still before it can't go on. */
+void stream_overtaken(struct broker *b);
 void stream_free(struct broker *b);
 
 /* beats.c */
@@ -208,5 +239,27 @@ void beat_probe_all(struct broker *b);
 /* queries.c */
 void query_receive(struct broker *b, struct peer *p, const struct caller *who,
 		   const struct kban_query *q);
+
+/* answer_log.c: searches that wait for entries. */
+void wait_hold(struct broker *b, struct peer *p, const struct kban_query *q);
+void wait_drop(struct peer *p);
+/* After a commit, nothing staged: goes on with those that are behind the head, a bounded number of
+ * them. */
+void waits_wake(struct broker *b);
+/* Nothing staged: the same, and answers those that waited long. */
+void waits_tick(struct broker *b, uint64_t now_ms);
+
+/* versions.c: the broker may not take the report yet, since it would switch on rules that not
+ * everyone knows. entry is what it would become, v what it was judged. detail gets a sentence for
+ * people. */
+bool version_is_early(const struct broker *b, const struct kban_entry *entry,
+		      const struct kban_report *r, const struct ledger_verdict *v, char *detail,
+		      size_t size);
+
+/* compaction.c: with nothing staged. < 0: fatal. */
+bool compaction_works(const struct broker *b);
+int compaction_step(struct broker *b) kban_must_check;
+/* Begins one when it is time. */
+int compaction_tick(struct broker *b) kban_must_check;
 
 #endif

@@ -278,9 +278,19 @@ static bool cursor_matches(struct broker *b, const struct kban_place *cursor)
 	return kban_hash_equal(&chain, &cursor->chain);
 }
 
+static void deny_below(struct broker *b, struct peer *p)
+{
+	peer_deny(b, p, KBAN_REFUSAL_BELOW_HORIZON,
+		  "the log begins behind your place: take the state first");
+}
+
 void stream_subscribe(struct broker *b, struct peer *p, const struct kban_subscribe *s)
 {
 	peer_unsubscribe(b, p);
+	if (s->cursor.seq < b->horizon) {
+		deny_below(b, p);
+		return;
+	}
 	if (s->cursor.seq > b->durable.seq) {
 		if (peer_may_log(b))
 			kban_warning(
@@ -307,6 +317,19 @@ void stream_subscribe(struct broker *b, struct peer *p, const struct kban_subscr
 	stream_feed(b, p);
 	if (!p->cut && p->sent == s->cursor.seq)
 		entries_send(b, p, &(struct parcel){0});
+}
+
+void stream_overtaken(struct broker *b)
+{
+	struct peer *p, *next;
+
+	batch_clear(&b->batch);
+	HASH_ITER (hh, b->peers, p, next) {
+		if (!p->subscribed || p->cut || p->sent >= b->horizon)
+			continue;
+		peer_unsubscribe(b, p);
+		deny_below(b, p);
+	}
 }
 
 void stream_ack(struct broker *b, struct peer *p, uint64_t seq)

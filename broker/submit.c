@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "broker/outcomes.h"
 #include "broker/state.h"
 #include "proto/log.h"
 
@@ -102,25 +103,24 @@ static void on_principal(void *arg, const struct kban_key *key)
 	b->principals_changed = true;
 }
 
-static void stage(struct broker *b, uint64_t now_ms, const struct kban_sealed *s,
-		  const struct kban_report *r, struct ledger_verdict *v, struct waiting *w)
+static void stage(struct broker *b, const struct kban_entry *entry, const struct kban_report *r,
+		  struct ledger_verdict *v, struct waiting *w)
 {
 	struct ledger_observer observer = {.principal = on_principal, .arg = b};
 	struct kban_place place;
 
-	ledger_place(b->ledger, &place);
-	struct kban_entry entry = {.seq = place.seq + 1, .accepted_ms = now_ms, .sealed = *s};
 	if (!b->staged++)
 		store_begin(b->store);
 	b->staged_events += r->events_n;
-	b->staged_bytes += s->report_len;
-	ledger_apply(b->ledger, &entry, r, v, &observer);
+	b->staged_bytes += entry->sealed.report_len;
+	ledger_apply(b->ledger, entry, r, v, &observer);
 	ledger_place(b->ledger, &place);
-	store_append(b->store, &entry, &place);
-	stream_stage(b, &entry);
+	store_append(b->store, entry, &place);
+	outcomes_put(b->store, entry->seq, v);
+	stream_stage(b, entry);
 	outcomes_take(w, v);
-	w->seq = entry.seq;
-	w->accepted_ms = entry.accepted_ms;
+	w->seq = entry->seq;
+	w->accepted_ms = entry->accepted_ms;
 	w->epoch = place.epoch;
 }
 
@@ -179,18 +179,22 @@ static void invitation_used(struct broker *b, const struct peer *p,
 static void judge(struct broker *b, const struct peer *p, const struct caller *who,
 		  const struct kban_sealed *s, const struct kban_report *r, struct waiting *w)
 {
-	uint64_t now_ms = broker_now(b);
+	struct kban_place place;
 	struct ledger_verdict v;
 
+	ledger_place(b->ledger, &place);
+	struct kban_entry entry = {place.seq + 1, broker_now(b), *s};
 	w->judged = true;
-	ledger_judge(b->ledger, now_ms, r, &v);
+	ledger_judge(b->ledger, entry.accepted_ms, r, &v);
 	w->refusal = v.refusal;
 	if (v.refusal == KBAN_REFUSAL_DUPLICATE)
 		duplicate(b, v.duplicate_seq, w);
 	else if (v.refusal)
 		return;
+	else if (version_is_early(b, &entry, r, &v, w->detail, sizeof(w->detail)))
+		w->refusal = KBAN_REFUSAL_UPGRADE_NEEDED;
 	else if (v.loggable)
-		stage(b, now_ms, s, r, &v, w);
+		stage(b, &entry, r, &v, w);
 	else if (who->invitation && v.outcomes_n == 1 && v.outcomes[0] == KBAN_OUTCOME_USED)
 		invitation_used(b, p, who->invitation, w);
 	else
@@ -243,6 +247,25 @@ static bool refusal_is_bad(enum kban_refusal r)
 	       r == KBAN_REFUSAL_BAD_SIGNATURE || r == KBAN_REFUSAL_NOT_YOURS;
 }
 
+/* What the ledger said no to is kept for `refused`, for as long as it is not in the log. A
+ * duplicate is there. */
+static void remember(struct broker *b, const struct kban_sealed *s, const struct kban_report *r,
+		     const struct waiting *w)
+{
+	struct refused_row row = {
+		.at_ms = broker_now(b),
+		.refusal = w->refusal,
+		.sealed = *s,
+		.outcomes_n = w->outcomes_n,
+		.outcomes = w->outcomes,
+	};
+
+	if (w->seq)
+		refused_forget(b->refused, &w->hash);
+	else
+		refused_add(b->refused, &w->hash, &r->author, &row);
+}
+
 void submit_receive(struct broker *b, struct peer *p, const struct caller *who,
 		    const struct kban_sealed *s)
 {
@@ -255,8 +278,10 @@ void submit_receive(struct broker *b, struct peer *p, const struct caller *who,
 	bool bad = refusal_is_bad(w.refusal);
 	if (!w.refusal)
 		w.refusal = room(b);
-	if (!w.refusal)
+	if (!w.refusal) {
 		judge(b, p, who, s, r, &w);
+		remember(b, s, r, &w);
+	}
 	receipt(b, p, &w);
 	if (bad)
 		peer_bad(b, p);
@@ -286,7 +311,7 @@ static void committed(struct broker *b)
 	if (!b->disk_full)
 		return;
 	kban_info("the disk has room again: reports are taken");
-	b->disk_full = false;
+	b->disk_full = b->counts.disk_full = false;
 	b->full_wait_ms = 0;
 }
 
@@ -300,7 +325,7 @@ static int disk_full(struct broker *b)
 		kban_error("the disk is full: %s; reports are refused with disk-full until there "
 			   "is room",
 			   store_error(b->store));
-	b->disk_full = true;
+	b->disk_full = b->counts.disk_full = true;
 	b->full_wait_ms = b->full_wait_ms ? b->full_wait_ms * 2 : BROKER_FULL_MIN_MS;
 	if (b->full_wait_ms > BROKER_FULL_MAX_MS)
 		b->full_wait_ms = BROKER_FULL_MAX_MS;
@@ -383,7 +408,10 @@ static void answer_waiting(struct broker *b, const struct waiting *list, size_t 
 
 int broker_commit(struct broker *b)
 {
-	int r = b->staged ? commit_staged(b) : 0;
+	int r = b->failed;
+
+	if (!r && b->staged)
+		r = commit_staged(b);
 
 	if (r)
 		return r;
@@ -396,6 +424,7 @@ int broker_commit(struct broker *b)
 	cut_revoked(b);
 	stream_feed_all(b);
 	answer_waiting(b, list, n, true);
+	waits_wake(b);
 	assert(!b->staged && !b->waiting_n);
 	for (size_t i = 0; i < n; i++)
 		waiting_free(&list[i]);

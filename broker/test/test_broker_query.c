@@ -2,35 +2,26 @@
  *
  * What kbanctl is told.
  */
-#include "broker/test/world.h"
+#include "broker/test/asking.h"
 
-static void ask(struct world *w, struct actor *a, const struct kban_query *q)
-{
-	struct kban_message m = {.kind = KBAN_MSG_QUERY, .query = *q};
-
-	send_message(w, a, &m);
-}
-
-static struct kban_message *answer(struct world *w, struct actor *a, enum kban_query_kind kind,
-				   uint64_t after)
-{
-	ask(w, a, &(struct kban_query){.kind = kind, .after = after});
-	return take(w, a->peer, KBAN_MSG_ANSWER);
-}
-
-static void only_operators_and_readers_may_ask(void **state)
+static void who_may_ask_what_depends_on_the_role(void **state)
 {
 	struct world *w = *state;
+	static const bool followers[] = {[KBAN_QUERY_CLUSTER] = true, [KBAN_QUERY_STATE] = true, [KBAN_QUERY_REFUSED] = false};
 
 	greet_all(w);
 	for (int i = 0; i < ACTORS; i++) {
 		struct actor *a = &w->actors[i];
+		bool person = a->role == KBAN_ROLE_OPERATOR || a->role == KBAN_ROLE_READER;
+		bool follower = a->role == KBAN_ROLE_NODE || a->role == KBAN_ROLE_FEEDER;
 
-		ask(w, a, &(struct kban_query){.kind = KBAN_QUERY_BANS});
-		if (i == OPERATOR || i == READER)
-			kban_message_free(take(w, a->peer, KBAN_MSG_ANSWER));
-		else
-			assert_int_equal(take_denial(w, a->peer), KBAN_REFUSAL_DENIED);
+		for (int kind = KBAN_QUERY_CLUSTER; kind <= KBAN_QUERY_REFUSED; kind++) {
+			ask(w, a, &(struct kban_query){.kind = (enum kban_query_kind)kind});
+			if (person || (follower && followers[kind]))
+				kban_message_free(take(w, a->peer, KBAN_MSG_ANSWER));
+			else
+				assert_int_equal(take_denial(w, a->peer), KBAN_REFUSAL_DENIED);
+		}
 	}
 }
 
@@ -195,6 +186,9 @@ static void a_new_nonce_probes_every_subscribed_node_once(void **state)
 	assert_true(nothing_for(w, w->actors[NODE1].peer));
 	assert_true(nothing_for(w, w->actors[NODE2].peer));
 	assert_true(nothing_for(w, w->actors[FEEDER].peer));
+	q.nonce = (struct kban_text){"fedcba9876543210", 16};
+	ask(w, &w->actors[NODE2], &q); /* a node makes no other node sign */
+	assert_true(nothing_for(w, w->actors[NODE1].peer));
 }
 
 /* Bans -------------------------------------------------------------------------------------- */
@@ -355,6 +349,13 @@ static void safe_ranges_are_shown_held_ones_too(void **state)
 	assert_int_equal(m->answer.safes[1].state, LEDGER_SAFE_ACTIVE);
 	assert_memory_equal(m->answer.safes[1].reason.s, "the office", 10);
 	assert_int_equal(m->answer.safes[1].until_ms, 0);
+	kban_message_free(m);
+	m = answer_to(w, &w->actors[READER],
+		      &(struct kban_query){.kind = KBAN_QUERY_SAFE,
+					   .has_prefix = true,
+					   .prefix = prefix_of("192.0.2.7")});
+	assert_int_equal(m->answer.safes_n, 1);
+	assert_memory_equal(m->answer.safes[0].author.s, "alice", 5);
 }
 
 static void many_safe_ranges_come_in_pages(void **state)
@@ -393,10 +394,38 @@ static void many_safe_ranges_come_in_pages(void **state)
 	assert_int_equal(n, 2000);
 }
 
+/* Policy ------------------------------------------------------------------------------------ */
+
+static void policy_is_proved_by_the_entry_that_set_it(void **state)
+{
+	struct world *w = *state;
+	struct kban_event e = {.kind = KBAN_EVENT_POLICY, .policy = ledger_policy_default};
+	kban_auto(kban_message_free) struct kban_message *m = NULL;
+	kban_auto(kban_report_free) struct kban_report *r = NULL;
+
+	greet_all(w);
+	m = answer(w, &w->actors[READER], KBAN_QUERY_POLICY, 0);
+	assert_int_equal(m->answer.proofs_n, 0); /* the default */
+	kban_message_free(m);
+	for (unsigned i = 1; i <= 2; i++) {
+		submit_ban(w, &w->actors[NODE1], "192.0.2.1");
+		e.policy.quota_per_hour = i;
+		submit(w, &w->actors[OPERATOR], &e, 1);
+	}
+	submit_ban(w, &w->actors[NODE2], "192.0.2.1");
+	commit(w);
+	m = answer(w, &w->actors[READER], KBAN_QUERY_POLICY, 0);
+	assert_int_equal(m->answer.proofs_n, 1);
+	assert_int_equal(m->answer.proofs[0].seq, 5);
+	assert_int_equal(kban_report_decode(&r, &m->answer.proofs[0].sealed), 0);
+	assert_true(kban_report_check(r, &m->answer.proofs[0].sealed));
+	assert_int_equal(r->events[0].policy.quota_per_hour, 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		world_test(only_operators_and_readers_may_ask),
+		world_test(who_may_ask_what_depends_on_the_role),
 		world_test(cluster_shows_members_as_they_are),
 		world_test(cluster_proves_every_member_up_to_the_root),
 		world_test(a_large_cluster_comes_in_pages),
@@ -407,6 +436,7 @@ int main(void)
 		world_test(a_prefix_shows_what_is_inside_and_what_covers_it),
 		world_test(safe_ranges_are_shown_held_ones_too),
 		world_test(many_safe_ranges_come_in_pages),
+		world_test(policy_is_proved_by_the_entry_that_set_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -56,6 +56,18 @@ static void disk_del(struct store *s, struct kban_span key)
 {
 	store_delete(((struct disk *)s)->inner, key);
 }
+static void disk_horizon(struct store *s, const struct kban_place *place, uint64_t accepted_ms)
+{
+	store_horizon(((struct disk *)s)->inner, place, accepted_ms);
+}
+static void disk_keep(struct store *s, const struct kban_entry *e)
+{
+	store_keep(((struct disk *)s)->inner, e);
+}
+static void disk_drop(struct store *s, uint64_t seq)
+{
+	store_drop(((struct disk *)s)->inner, seq);
+}
 static int disk_commit(struct store *s)
 {
 	struct disk *d = (struct disk *)s;
@@ -103,6 +115,9 @@ static const struct store_ops disk_ops = {
 	.append = disk_append,
 	.put = disk_put,
 	.del = disk_del,
+	.horizon = disk_horizon,
+	.keep = disk_keep,
+	.drop = disk_drop,
 	.commit = disk_commit,
 	.abort = disk_abort,
 	.head = disk_head,
@@ -270,7 +285,7 @@ struct receipt {
 	unsigned refusal, outcomes_n, outcome; /* the first one */
 	uint64_t seq, accepted_ms;
 	struct kban_hash hash;
-	char detail[128];
+	char detail[KBAN_TEXT_MAX + 1];
 };
 
 static unused struct receipt take_receipt(struct world *w, uint64_t peer)
@@ -361,19 +376,23 @@ struct sealed_report {
 	struct kban_hash hash;
 };
 
+/* Based on the head, as by somebody who has followed so far. */
 static unused struct sealed_report seal(struct world *w, struct actor *a, struct kban_event *events,
 					size_t n)
 {
+	struct kban_place head = {.epoch = 1};
+	struct sealed_report s;
+
+	if (w->b)
+		ledger_place(broker_ledger(w->b), &head);
 	struct kban_report r = {
 		.cluster = w->identity.cluster,
 		.counter = ++a->counter,
-		.base = {.epoch = 1},
+		.base = {.epoch = head.epoch, .seq = head.seq},
 		.issued_ms = w->wall_ms,
 		.events_n = n,
 		.events = events,
 	};
-	struct sealed_report s;
-
 	assert_int_equal(kban_report_seal(&r, &a->keys, &s.bytes, &s.sealed), 0);
 	s.hash = r.hash;
 	return s;

@@ -114,7 +114,7 @@ static void arrivals(struct world *w)
 
 /* Work ------------------------------------------------------------------------------------------------ */
 
-static void broker_work(struct world *w)
+static void broker_turn(struct world *w)
 {
 	int r = w->broker ? broker_commit(w->broker) : 0;
 
@@ -271,7 +271,7 @@ static void turn(struct world *w)
 {
 	arrivals(w);
 	if (w->broker)
-		broker_work(w);
+		broker_turn(w);
 	else if (w->now_ms >= w->broker_down_until_ms)
 		world_broker_start(w);
 	for (unsigned i = 0; i < WORLD_NODES; i++)
