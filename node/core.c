@@ -163,6 +163,31 @@ static void own_sweep(struct node *n)
 			own_forget(n, b);
 }
 
+static uint64_t moved(uint64_t until_boot_ms, int64_t by_ms)
+{
+	return by_ms > 0 && (uint64_t)by_ms >= until_boot_ms ? 1 : until_boot_ms - (uint64_t)by_ms;
+}
+
+void node_time_known(struct node *n, int64_t offset_ms)
+{
+	int64_t moved_ms = offset_ms - n->loaded_offset;
+
+	n->timed_offset = n->loaded_offset; /* so that the kernel hears of it */
+	struct outbox_item *item;
+	struct own_ban *b, *next;
+
+	HASH_ITER (hh, n->own.bans, b, next)
+		if (b->estimated) {
+			b->until_boot_ms = moved(b->until_boot_ms, moved_ms);
+			b->estimated = false;
+		}
+	DL_FOREACH (n->outbox.items, item)
+		if (item->estimated) {
+			item->until_boot_ms = moved(item->until_boot_ms, moved_ms);
+			item->estimated = false;
+		}
+}
+
 static int load_own(void *arg, struct kban_span key, struct kban_span value)
 {
 	struct node *n = arg;
@@ -182,7 +207,7 @@ static int load_own(void *arg, struct kban_span key, struct kban_span value)
 		&n->own, &p, now.boot_ms + (left < KBAN_BAN_MAX_MS ? left : KBAN_BAN_MAX_MS));
 
 	if (b)
-		b->stored = true;
+		b->stored = b->estimated = true;
 	return 0;
 }
 
@@ -192,6 +217,7 @@ static int load_rows(struct node *n, char **error)
 {
 	struct instant now = node_instant(n);
 	struct outbox_item *item;
+	n->loaded_offset = (int64_t)(now.broker_ms - now.boot_ms);
 	int r = store_rows(n->store, kban_span("l", 1), load_own, n);
 
 	if (!r)
@@ -209,6 +235,8 @@ static int load_rows(struct node *n, char **error)
 		struct own_ban *b = item->until_boot_ms
 					    ? own_add(&n->own, &item->prefix, item->until_boot_ms)
 					    : NULL;
+		if (b && b->until_boot_ms == item->until_boot_ms)
+			b->estimated = true;
 		if (b)
 			b->waiting++;
 	}
@@ -230,7 +258,6 @@ int node_new(struct node **out, const struct node_config *config, struct store *
 	n->clock = clock;
 	n->ports = *ports;
 	n->link.retry_ms = NODE_RETRY_MIN_MS;
-	ledger_new(&n->ledger, &config->identity->root);
 	int r = replica_load(n, error);
 
 	if (!r)
@@ -255,6 +282,8 @@ void node_free(struct node *n)
 		HASH_DEL(n->safes, row);
 		free(row);
 	}
+	transfer_end(n);
+	tidy_stop(n);
 	own_free(&n->own);
 	outbox_free(&n->outbox);
 	stage_free(&n->stage);
@@ -477,8 +506,13 @@ int node_tick(struct node *n)
 	own_sweep(n);
 	want_tick(n);
 	link_tick(n);
-	int r = 0;
+	confirm_tick(n);
+	int r = transfer_tick(n);
 
+	if (!r)
+		r = tidy_tick(n);
+	if (r)
+		return r;
 	/* Rows that a flush is about to bring wait for it; a report that may be sealed, or a disk
 	 * that has space again, does not. */
 	if (n->disk_full || (n->outbox.n && !n->outbox.bytes))

@@ -92,6 +92,10 @@ void node_refused(struct node *n);
 int node_receive(struct node *n, const uint8_t *bytes, size_t len) kban_must_check;
 /* The child's newest word. */
 void node_enforced(struct node *n, const struct enforce_status *status);
+/* By the ledger, an operator unbanned p, or what covers it, after this moment of the wall clock: failures
+ * from before count for nothing. For lines that are read again at start, which no unban of the log meets
+ * any more. */
+bool node_forgiven(const struct node *n, const struct kban_prefix *p, uint64_t wall_ms);
 /* What the log followers see: sets KBAN_STATUS_LOG_MISSING in heartbeats. */
 void node_log_missing(struct node *n, bool missing);
 /* Every 100 ms or so: connection attempts, heartbeats, resends, ends of bans and safe ranges. */

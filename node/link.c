@@ -28,6 +28,10 @@ enum node_link node_link(const struct node *n)
 
 	if (l->trouble != NODE_OFFLINE)
 		return l->trouble;
+	if (n->halted)
+		return NODE_UPGRADE_NEEDED;
+	if (n->confirm.disputed)
+		return NODE_FORK;
 	switch (l->phase) {
 	case LINK_DOWN:
 	case LINK_CONNECTING:
@@ -87,6 +91,8 @@ static void link_down(struct node *n, const char *why)
 						 : 0;
 	l->was_live = false;
 	n->ack_seq = 0;
+	n->confirm.asking = false;
+	transfer_lost(n);
 }
 
 void link_drop(struct node *n, const char *why)
@@ -131,7 +137,7 @@ void link_progress(struct node *n)
 	const struct ledger_principal *self = node_self(n);
 
 	l->retry_ms = NODE_RETRY_MIN_MS;
-	if (self && self->revoked_seq)
+	if ((self && self->revoked_seq) || l->newer)
 		return;
 	if (l->trouble != NODE_OFFLINE)
 		kban_info("broker %s: no longer %s", broker_name(n), node_link_name(l->trouble));
@@ -208,11 +214,12 @@ static uint32_t status_bits(const struct node *n)
 		bool set;
 		enum kban_status_bit bit;
 	} bits[] = {
-		{n->link.trouble == NODE_FORK, KBAN_STATUS_FORK},
-		{n->link.trouble == NODE_UPGRADE_NEEDED, KBAN_STATUS_UPGRADE_NEEDED},
+		{n->confirm.wanted, KBAN_STATUS_UNCONFIRMED},
+		{n->link.trouble == NODE_FORK || n->confirm.disputed, KBAN_STATUS_FORK},
+		{n->link.trouble == NODE_UPGRADE_NEEDED || n->halted, KBAN_STATUS_UPGRADE_NEEDED},
 		{n->status.failed, KBAN_STATUS_KERNEL_FAILED},
 		{n->log_missing, KBAN_STATUS_LOG_MISSING},
-		{n->disk_full, KBAN_STATUS_DISK_FULL},
+		{n->disk_full || n->tidy.full, KBAN_STATUS_DISK_FULL},
 		{n->clock_off, KBAN_STATUS_CLOCK_OFF},
 		{n->config.watching, KBAN_STATUS_WATCHING},
 	};
@@ -234,7 +241,7 @@ static void fill_heartbeat(const struct node *n, struct kban_heartbeat *h)
 		.repairs = n->status.repairs,
 		.outbox = n->outbox.n,
 		.nonce_n = n->link.nonce_n,
-		.fold_version = ledger_fold_version(n->ledger),
+		.fold_version = KBAN_FOLD_VERSION,
 		.status = status_bits(n),
 	};
 	ledger_place(n->ledger, &h->place);
@@ -315,12 +322,38 @@ static void check_digest(struct node *n, const struct kban_welcome *w)
 		   (unsigned long long)w->head.seq);
 }
 
-static void subscribe(struct node *n, const struct kban_place *own)
+void link_subscribe(struct node *n)
 {
-	struct kban_message m = {.kind = KBAN_MSG_SUBSCRIBE, .subscribe = {*own, NODE_WINDOW}};
+	struct kban_message m = {.kind = KBAN_MSG_SUBSCRIBE, .subscribe = {.window = NODE_WINDOW}};
 
+	if (n->link.phase != LINK_UP)
+		return;
+	ledger_place(n->ledger, &m.subscribe.cursor);
 	link_send(n, &m);
 	link_beat(n);
+}
+
+/* Said once, and for as long as the log of this broker goes on with what this program does not
+ * know. What it still knows of the log is followed, and heartbeats say what is wrong. */
+static void upgrade_needed(struct node *n)
+{
+	struct link *l = &n->link;
+
+	if (l->trouble != NODE_UPGRADE_NEEDED)
+		kban_error("the cluster needs a newer kban-node: this one keeps enforcing and "
+			   "banning, reports nothing, and follows the log no further than it "
+			   "knows it; upgrade it");
+	l->trouble = NODE_UPGRADE_NEEDED;
+	l->newer = true;
+}
+
+/* The first word since the start sets right what was estimated by this server's clock. */
+static void take_time(struct node *n, uint64_t broker_ms)
+{
+	if (!n->time.known)
+		node_time_known(n, (int64_t)(broker_ms - boot_ms(n)));
+	brokertime_reset(&n->time, broker_ms, boot_ms(n));
+	check_clock(n);
 }
 
 static void take_welcome(struct node *n, const struct kban_message *m)
@@ -331,10 +364,9 @@ static void take_welcome(struct node *n, const struct kban_message *m)
 
 	if (l->phase != LINK_GREETING)
 		return;
-	brokertime_reset(&n->time, w->broker_ms, boot_ms(n));
-	check_clock(n);
+	take_time(n, w->broker_ms);
 	ledger_place(n->ledger, &own);
-	if (w->version != KBAN_PROTOCOL_VERSION || w->fold_version > KBAN_FOLD_VERSION) {
+	if (w->version != KBAN_PROTOCOL_VERSION) {
 		link_trouble(n, NODE_UPGRADE_NEEDED,
 			     "the cluster needs a newer kban-node: upgrade this one");
 		return;
@@ -347,14 +379,26 @@ static void take_welcome(struct node *n, const struct kban_message *m)
 			     "cluster status");
 		return;
 	}
+	if (w->horizon > w->head.seq) {
+		link_drop(n, "its log begins behind its end");
+		return;
+	}
 	l->phase = LINK_UP;
 	l->heard_ms = boot_ms(n);
 	l->head = w->head;
 	l->behind_seq = 0;
 	l->newest_counter = own_newest(n, w);
+	l->newer = false;
 	memcpy(l->session, w->session, sizeof(l->session));
 	n->submit.send_ms = 0; /* what is sealed may leave as soon as the head is reached */
-	subscribe(n, &own);
+	if (w->fold_version > KBAN_FOLD_VERSION)
+		upgrade_needed(n);
+	if (w->horizon > own.seq && !n->ahead) {
+		transfer_begin(n);
+		link_beat(n);
+		return;
+	}
+	link_subscribe(n);
 	if (own.seq == w->head.seq) {
 		check_digest(n, w);
 		link_progress(n);
@@ -363,19 +407,35 @@ static void take_welcome(struct node *n, const struct kban_message *m)
 
 static void take_entries(struct node *n, const struct kban_message *m)
 {
+	uint64_t before = node_seq(n);
+
 	heard_time(n, m->entries.broker_ms);
-	switch (replica_entries(n, &m->entries)) {
+	int r = replica_entries(n, &m->entries);
+
+	if (n->halted && node_seq(n) > before && r != REPLICA_NEWER)
+		n->halted = false;
+	switch (r) {
 	case 0:
 		if (n->link.phase == LINK_UP && m->entries.entries_n)
 			link_progress(n);
 		return;
 	case REPLICA_NEWER:
-		link_trouble(n, NODE_UPGRADE_NEEDED,
-			     "the log has entries that need a newer kban-node: upgrade this one");
+		if (!n->halted)
+			upgrade_needed(n);
+		n->halted = true;
+		link_beat(n);
 		return;
 	default:
 		link_drop(n, "an entry of its log is bad");
 	}
+}
+
+static void take_answer(struct node *n, const struct kban_message *m)
+{
+	if (m->answer.kind == KBAN_QUERY_STATE)
+		transfer_answer(n, &m->answer);
+	else if (m->answer.kind == KBAN_QUERY_CLUSTER)
+		confirm_answer(n, &m->answer);
 }
 
 static void take_receipt(struct node *n, const struct kban_message *m)
@@ -383,7 +443,8 @@ static void take_receipt(struct node *n, const struct kban_message *m)
 	submit_receipt(n, &m->receipt);
 }
 
-/* From one probe to the next the stream brought nothing, and yet there is more: a message was lost on the way. */
+/* From one probe to the next the stream brought nothing, and yet there is more: a message was lost
+ * on the way. */
 static bool stream_stalled(struct node *n, uint64_t head)
 {
 	uint64_t behind = head > node_seq(n) ? node_seq(n) + 1 : 0;
@@ -397,7 +458,7 @@ static void take_probe(struct node *n, const struct kban_message *m)
 {
 	heard_time(n, m->probe.broker_ms);
 	if (!m->probe.nonce.n) {
-		if (stream_stalled(n, m->probe.head))
+		if (!n->halted && !n->transfer && stream_stalled(n, m->probe.head))
 			link_drop(n, "entries of its log are missing");
 		return;
 	}
@@ -442,7 +503,7 @@ static void take_no_session(struct node *n, const struct kban_message *m)
 static void (*const takers[])(struct node *n, const struct kban_message *m) = {
 	[KBAN_MSG_WELCOME] = take_welcome,	 [KBAN_MSG_RECEIPT] = take_receipt,
 	[KBAN_MSG_ENTRIES] = take_entries,	 [KBAN_MSG_PROBE] = take_probe,
-	[KBAN_MSG_NO_SESSION] = take_no_session,
+	[KBAN_MSG_NO_SESSION] = take_no_session, [KBAN_MSG_ANSWER] = take_answer,
 };
 
 static bool in_session(const struct node *n, const struct kban_message *m)
@@ -486,6 +547,8 @@ int node_receive(struct node *n, const uint8_t *bytes, size_t len)
 		return 0; /* of an earlier session of ours */
 	n->link.heard_ms = boot_ms(n);
 	takers[m->kind](n, m);
+	if (n->failed)
+		return n->failed;
 	r = node_commit(n);
 	return r < 0 ? r : 0;
 }

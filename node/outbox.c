@@ -94,6 +94,7 @@ static int load_item(void *arg, struct kban_span key, struct kban_span value)
 	if (left > ban->duration_ms)
 		left = ban->duration_ms;
 	item->until_boot_ms = left ? l->boot_ms + left : 0;
+	item->estimated = left;
 	return 0;
 }
 
@@ -293,7 +294,7 @@ bool outbox_seal(struct outbox *o, struct stage *s, const struct outbox_seal *ho
 }
 
 void outbox_settle(struct outbox *o, struct stage *s,
-		   void (*fn)(void *arg, const struct outbox_item *item, size_t index), void *arg)
+		   bool (*fn)(void *arg, const struct outbox_item *item, size_t index), void *arg)
 {
 	struct outbox_item *item, *next;
 	size_t index = 0;
@@ -302,10 +303,10 @@ void outbox_settle(struct outbox *o, struct stage *s,
 	{
 		if (!item->sealed)
 			continue;
-		if (fn)
-			fn(arg, item, index);
-		index++;
-		outbox_remove(o, s, item);
+		if (fn && fn(arg, item, index++))
+			item->sealed = false;
+		else
+			outbox_remove(o, s, item);
 	}
 	sealed_clear(o);
 	stage_sealed(o, s);

@@ -16,6 +16,7 @@ struct outbox_item {
 	uint64_t id;
 	struct kban_prefix prefix;
 	uint64_t until_boot_ms; /* when its ban ends here; 0: history from the start */
+	bool estimated;		/* as in own.h */
 	uint8_t *bytes;		/* kban_event_encode(), with the duration it began with */
 	size_t len;
 	bool sealed;
@@ -51,9 +52,9 @@ struct outbox_seal {
 /* Seals as many of the oldest events as fit. False: nothing to seal, or one is sealed already. */
 bool outbox_seal(struct outbox *o, struct stage *s, const struct outbox_seal *how);
 /* The sealed report is answered for good: fn (may be NULL) sees each of its events, index as in the
- * report, and then the event is gone. */
+ * report. The event is gone then, unless fn returns true: it waits for another report. */
 void outbox_settle(struct outbox *o, struct stage *s,
-		   void (*fn)(void *arg, const struct outbox_item *item, size_t index), void *arg);
+		   bool (*fn)(void *arg, const struct outbox_item *item, size_t index), void *arg);
 /* The sealed report will never be taken: its events wait again, its counter stays spent. */
 void outbox_unseal(struct outbox *o, struct stage *s);
 /* Removes an event that is not sealed. */

@@ -30,8 +30,10 @@ struct own_ban *own_add(struct own *o, const struct kban_prefix *p, uint64_t unt
 		b->prefix = *p;
 		HASH_ADD(hh, o->bans, prefix, sizeof(b->prefix), b);
 	}
-	if (b->until_boot_ms < until_boot_ms)
+	if (b->until_boot_ms < until_boot_ms) {
 		b->until_boot_ms = until_boot_ms;
+		b->estimated = false;
+	}
 	return b;
 }
 

@@ -3,7 +3,9 @@
  * This node's own bans that the ledger does not carry (yet): their events wait in the outbox, or
  * the fleet refused them for a reason that is not about the address, and they run here for their
  * duration. One row a prefix, the latest end counts. Ends are of the boot clock, so that no step of
- * a wall clock and no correction of the broker's time shortens or lengthens a ban of this node.
+ * a wall clock and no correction of the broker's time shortens or lengthens a ban of this node. A row
+ * knows its end in broker time only: what was read from one has an estimated end, by this server's wall
+ * clock, until the broker's first word.
  */
 #ifndef KBAN_NODE_OWN_H
 #define KBAN_NODE_OWN_H
@@ -20,6 +22,7 @@ struct own_ban {
 	uint64_t until_boot_ms;
 	uint32_t waiting; /* its events in the outbox */
 	bool stored;	  /* has a row of its own in the store ("l") */
+	bool estimated;
 	UT_hash_handle hh;
 };
 

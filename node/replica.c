@@ -12,35 +12,20 @@
 
 /* At start ------------------------------------------------------------------------------------- */
 
-struct loading {
-	struct node *n;
-	struct store_head head;
-	bool past_horizon;
-};
-
-static void pass_horizon(struct loading *l, uint64_t seq)
-{
-	if (!l->head.horizon || l->past_horizon || seq <= l->head.horizon)
-		return;
-	struct kban_place place;
-
-	ledger_place(l->n->ledger, &place);
-	place.seq = l->head.horizon;
-	place.chain = l->head.horizon_chain;
-	ledger_set_place(l->n->ledger, &place);
-	l->past_horizon = true;
-}
+enum { HALTED = 1000 }; /* no store_result */
 
 /* Signatures were checked before the entry was stored, and the store is nobody else's to write. */
 static int load_entry(void *arg, const struct kban_entry *entry)
 {
-	struct loading *l = arg;
+	struct node *n = arg;
 	kban_auto(kban_report_free) struct kban_report *r = NULL;
+	int bad = kban_report_decode(&r, &entry->sealed);
 
-	if (kban_report_decode(&r, &entry->sealed))
+	if (bad == KBAN_REPORT_UNKNOWN_EVENT || (!bad && ledger_stops_at(n->ledger, entry, r)))
+		return HALTED;
+	if (bad)
 		return STORE_DAMAGED;
-	pass_horizon(l, entry->seq);
-	ledger_apply(l->n->ledger, entry, r, NULL, NULL);
+	ledger_apply(n->ledger, entry, r, NULL, NULL);
 	return 0;
 }
 
@@ -53,24 +38,77 @@ static int load_fail(struct node *n, int r, char **error)
 	return r;
 }
 
+/* The ledger at the horizon. */
+static int load_state(struct node *n, char **error)
+{
+	char *why = NULL;
+	int r = compact_load(n->store, &n->config.identity->root, &n->ledger, &why);
+	kban_auto(kban_free) void *owned = why;
+
+	(void)owned;
+	if (r && r != STORE_NEWER_FORMAT)
+		*error = kban_asprintf("%s; or move the data folder away and start again: the log "
+				       "comes back from the broker, unsent reports are lost",
+				       why);
+	else if (r)
+		*error = kban_strdup(why);
+	return r;
+}
+
+/* A newer program has folded more than this one can. */
+static void load_halted(struct node *n)
+{
+	kban_error("the replica goes on behind entry %llu with what needs a newer kban-node: this "
+		   "one keeps enforcing and banning, and reports nothing; upgrade it",
+		   (unsigned long long)node_seq(n));
+	n->halted = n->ahead = true;
+}
+
 int replica_load(struct node *n, char **error)
 {
-	struct loading l = {.n = n};
+	struct store_head head;
 	struct kban_place place;
-	int r = store_head(n->store, &l.head);
+	int r = load_state(n, error);
 
-	if (!r)
-		r = store_read(n->store, 0, SIZE_MAX, load_entry, &l);
 	if (r)
+		return r;
+	r = store_head(n->store, &head);
+	if (!r)
+		r = store_read(n->store, head.horizon, SIZE_MAX, load_entry, n);
+	if (r == HALTED)
+		load_halted(n);
+	else if (r)
 		return load_fail(n, r, error);
-	pass_horizon(&l, UINT64_MAX);
 	ledger_place(n->ledger, &place);
-	if (place.seq != l.head.place.seq || !kban_hash_equal(&place.chain, &l.head.place.chain))
+	if (!n->ahead &&
+	    (place.seq != head.place.seq || !kban_hash_equal(&place.chain, &head.place.chain)))
 		return load_fail(n, STORE_DAMAGED, error);
-	return 0;
+	r = confirm_load(n);
+	return r ? load_fail(n, r, error) : 0;
 }
 
 /* Entries of the stream ------------------------------------------------------------------------ */
+
+static int take_time(void *arg, const struct kban_entry *entry)
+{
+	*(struct kban_entry *)arg = (struct kban_entry){.seq = entry->seq,
+							.accepted_ms = entry->accepted_ms};
+	return 1;
+}
+
+bool node_forgiven(const struct node *n, const struct kban_prefix *p, uint64_t wall_ms)
+{
+	uint64_t seq = ledger_unbanned_seq(n->ledger, p);
+	struct kban_entry found = {0};
+
+	/* One that was accepted long ago may be here no more, and then forgives nothing that is
+	 * read again. */
+	if (!seq || store_read(n->store, seq - 1, 1, take_time, &found) != 1 || found.seq != seq)
+		return false;
+	uint64_t broker_ms = wall_ms + (node_broker_ms(n) - kban_wall_ms(n->clock));
+
+	return broker_ms < found.accepted_ms;
+}
 
 struct batch {
 	size_t n;
@@ -98,15 +136,6 @@ static int bad_entry(struct node *n, uint64_t seq, const char *what)
 	return REPLICA_BAD;
 }
 
-static bool needs_newer_fold(const struct kban_report *r)
-{
-	for (size_t i = 0; i < r->events_n; i++)
-		if (r->events[i].kind == KBAN_EVENT_FOLD_VERSION &&
-		    r->events[i].fold_version.version > KBAN_FOLD_VERSION)
-			return true;
-	return false;
-}
-
 /* Authenticity is the author's signature here; whether its author may say so is the fold's
  * question. */
 static int verify(struct node *n, const struct kban_entry *e, uint64_t seq,
@@ -122,7 +151,7 @@ static int verify(struct node *n, const struct kban_entry *e, uint64_t seq,
 		return bad_entry(n, e->seq, "cannot be read");
 	if (!kban_report_check(*out, &e->sealed))
 		return bad_entry(n, e->seq, "has a bad signature");
-	return needs_newer_fold(*out) ? REPLICA_NEWER : 0;
+	return 0;
 }
 
 static int batch_verify(struct node *n, struct batch *b, const struct kban_entries *m)
@@ -138,10 +167,12 @@ static int batch_verify(struct node *n, struct batch *b, const struct kban_entri
 	for (b->n = 0; b->n < m->entries_n - old; b->n++) {
 		int r = verify(n, &b->entries[b->n], seq + 1 + b->n, &b->reports[b->n]);
 
-		if (r) {
+		if (r == REPLICA_BAD) {
 			kban_report_free(b->reports[b->n]);
 			return r;
 		}
+		if (r)
+			return r; /* those before it count */
 	}
 	return 0;
 }
@@ -161,8 +192,7 @@ static void apply_unban(struct node *n, struct changes *c, const struct kban_eve
 		changes_touch(c, &p);
 		node_lift(n, b);
 	}
-	DL_FOREACH_SAFE(n->outbox.items, item, after)
-	{
+	DL_FOREACH_SAFE (n->outbox.items, item, after) {
 		if (!item->sealed && kban_prefix_covers(&u->prefix, &item->prefix))
 			outbox_remove(&n->outbox, &n->stage, item);
 	}
@@ -217,8 +247,8 @@ static void saw_brokers(void *arg)
 	c->brokers = true;
 }
 
-/* A range became safe, or an operator unbanned: that ends this node's own bans too, even if the range has ended
- * again by the time we hear of it (adr/0001). */
+/* A range became safe, or an operator unbanned: that ends this node's own bans too, even if the
+ * range has ended again by the time we hear of it (adr/0001). */
 static void saw_lifted(void *arg, const struct kban_prefix *p)
 {
 	struct changes *c = arg;
@@ -247,6 +277,7 @@ static void apply(struct node *n, struct changes *c, const struct kban_entry *e,
 	ledger_apply(n->ledger, e, r, &v, &o);
 	ledger_place(n->ledger, &after);
 	stage_append(&n->stage, e, &after);
+	confirm_note(n);
 	n->counts.entries++;
 	if (v.refusal)
 		kban_warning("entry %llu counts for nothing: %s", (unsigned long long)e->seq,
@@ -255,7 +286,7 @@ static void apply(struct node *n, struct changes *c, const struct kban_entry *e,
 	apply_own(n, e, r, &v);
 }
 
-static void notice_revoked(struct node *n)
+void replica_notice_revoked(struct node *n)
 {
 	const struct ledger_principal *self = node_self(n);
 
@@ -275,18 +306,19 @@ int replica_entries(struct node *n, const struct kban_entries *m)
 {
 	kban_auto(batch_free) struct batch b = {0};
 	struct changes c = {.node = n};
-	int r = batch_verify(n, &b, m);
+	int r = n->ahead ? REPLICA_NEWER : batch_verify(n, &b, m);
+	size_t done = 0;
 
-	if (r)
+	if (r == REPLICA_BAD || n->ahead)
 		return r;
-	for (size_t i = 0; i < b.n; i++)
-		apply(n, &c, &b.entries[i], b.reports[i]);
+	for (; done < b.n && !ledger_stops_at(n->ledger, &b.entries[done], b.reports[done]); done++)
+		apply(n, &c, &b.entries[done], b.reports[done]);
 	changes_enforce(n, &c);
 	changes_free(&c);
-	if (b.n)
+	if (done)
 		want_fence(n, node_seq(n));
 	if (m->entries_n)
 		n->ack_seq = node_seq(n);
-	notice_revoked(n);
-	return 0;
+	replica_notice_revoked(n);
+	return done < b.n ? REPLICA_NEWER : r;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0
  *
  * The inside of struct node, shared by core.c (offences, ticks), replica.c (entries), changes.c
- * (the kernel), submit.c (sealed reports and receipts) and link.c (the connection). Nobody else
- * includes this.
+ * (the kernel), submit.c (sealed reports and receipts), link.c (the connection), transfer.c and
+ * install.c (a broker's state), confirm.c (whether others have the same) and tidy.c (compaction).
+ * Nobody else includes this.
  */
 #ifndef KBAN_NODE_STATE_H
 #define KBAN_NODE_STATE_H
@@ -12,6 +13,7 @@
 #include "node/outbox.h"
 #include "node/own.h"
 #include "node/stage.h"
+#include "store/compact.h"
 
 #define NODE_SLOW_MS	    (NODE_RETRY_MAX_MS * 8)  /* fork, upgrade needed: between attempts */
 #define NODE_REVOKED_MS	    (NODE_RETRY_MAX_MS * 20) /* revoked */
@@ -42,6 +44,7 @@ struct link {
 	uint64_t retry_ms;
 	unsigned bad, silent_drops;
 	bool was_live, said_down, said_digest;
+	bool newer; /* by Welcome, the log has a fold version that this program does not know */
 	uint8_t session[KBAN_SESSION_SIZE];
 	struct kban_place head;	 /* that Welcome named */
 	uint64_t behind_seq;	 /* where we were behind at the newest probe, + 1; 0: in step */
@@ -67,6 +70,38 @@ struct fence { /* once this batch is in the kernel, so is everything up to seq *
 	uint64_t batch, seq;
 };
 
+/* Places of this replica, and its marks, so that a heartbeat which is a little behind can be
+ * compared. */
+#define CONFIRM_PLACES 128
+#define CONFIRM_MARKS  32
+
+struct confirm_place {
+	struct kban_place place;
+	struct kban_hash digest;
+};
+
+struct confirm {
+	bool wanted;   /* this node is unconfirmed */
+	bool disputed; /* another node's signed word is not what this replica says */
+	bool asking, agreed;
+	bool differs;		  /* in this round of answers */
+	uint64_t after;		  /* of the question on its way */
+	uint64_t next_ms;	  /* the next round (boot clock) */
+	size_t places_n, marks_n; /* noted so far; both are rings, seq 0: none */
+	struct confirm_place places[CONFIRM_PLACES];
+	struct confirm_place marks[CONFIRM_MARKS];
+};
+
+struct transfer;
+
+struct tidy {
+	struct compact *job;
+	bool broken;	  /* the log on disk is damaged: nothing is dropped any more */
+	bool finished;	  /* nothing is half done in the store */
+	bool full;	  /* the disk had no room for it */
+	uint64_t next_ms; /* the next look (boot clock) */
+};
+
 struct said { /* exempt addresses that were logged */
 	size_t next;
 	struct kban_prefix v[NODE_SAID];
@@ -87,12 +122,19 @@ struct node {
 	struct brokertime time;
 	struct link link;
 	struct submit submit;
+	struct transfer *transfer; /* NULL: none */
+	struct confirm confirm;
+	struct tidy tidy;
+	/* The next entry of the log needs a newer program; ahead: the store has that entry and
+	 * more, left by a newer program. */
+	bool halted, ahead;
+	int failed; /* < 0: the store is not to be used any more */
 
 	struct safe_row *safes;
 	uint64_t next_safe_end_ms; /* broker time */
 	uint64_t last_batch;
-	int64_t timed_offset; /* broker time minus boot clock when the kernel's timeouts were last
-				 all set */
+	int64_t loaded_offset; /* broker time minus boot clock, as estimated when the rows were read */
+	int64_t timed_offset; /* and when the kernel's timeouts were last all set */
 	uint64_t timed_ms;
 	size_t fences_n;
 	struct fence fences[NODE_FENCES];
@@ -122,6 +164,8 @@ void node_lift(struct node *n, struct own_ban *b);
 void node_lift_here(struct node *n, struct own_ban *b);
 /* One event of the prefix has left the outbox. */
 void node_own_answered(struct node *n, const struct kban_prefix *p, bool in_ledger);
+/* The broker's first word: its time less the boot clock. Sets ends right that came from rows. */
+void node_time_known(struct node *n, int64_t offset_ms);
 
 /* changes.c ------------------------------------------------------------------------------------ */
 
@@ -154,12 +198,58 @@ void want_fence(struct node *n, uint64_t seq);
 
 enum replica_result {
 	REPLICA_BAD = 1, /* nothing of the message was applied */
-	REPLICA_NEWER,	 /* needs a newer program */
+	REPLICA_NEWER,	 /* the entry that is next needs a newer program: stopped before it */
 };
 /* Folds what is in the store. *error is the caller's to free. */
 int replica_load(struct node *n, char **error) kban_must_check;
 /* Verifies, folds, enforces and stages; 0 or enum replica_result. */
 int replica_entries(struct node *n, const struct kban_entries *m) kban_must_check;
+
+/* This node's own revocation, if the ledger has it by now. */
+void replica_notice_revoked(struct node *n);
+
+/* transfer.c ----------------------------------------------------------------------------------- */
+
+/* Asks the broker for the state at its horizon, which lies above our place. Nothing of it counts
+ * before all of it was checked. */
+void transfer_begin(struct node *n);
+void transfer_answer(struct node *n, const struct kban_answer *a);
+/* < 0: fatal. */
+int transfer_tick(struct node *n) kban_must_check;
+/* The connection ended. What is proved already goes on to the disk. */
+void transfer_lost(struct node *n);
+void transfer_end(struct node *n);
+
+/* adopt.c -------------------------------------------------------------------------------------- */
+
+/* Why l cannot be what became of the log that this node folded and verified itself; NULL: it can.
+ */
+const char *adopt_contradiction(const struct node *n, const struct ledger *l);
+/* The state l, which is on disk by now, is this node's ledger: kernel, own bans and outbox follow.
+ * Takes l. */
+void adopt_ledger(struct node *n, struct ledger *l);
+
+/* confirm.c ------------------------------------------------------------------------------------ */
+
+/* Reads the row, once the replica is loaded. */
+int confirm_load(struct node *n) kban_must_check;
+/* A step of the transaction that puts a state in place. */
+void confirm_put(struct node *n, uint64_t horizon);
+void confirm_begin(struct node *n);
+/* The replica is at another place. */
+void confirm_note(struct node *n);
+void confirm_tick(struct node *n);
+void confirm_answer(struct node *n, const struct kban_answer *a);
+
+/* tidy.c --------------------------------------------------------------------------------------- */
+
+/* One step of compacting the replica, if there is anything to do. < 0: fatal. */
+int tidy_tick(struct node *n) kban_must_check;
+/* 0: nothing is half done in the store. TIDY_BUSY: it is being finished now. Else enum
+ * store_result, < 0 fatal. */
+enum { TIDY_BUSY = 1000 };
+int tidy_clear(struct node *n) kban_must_check;
+void tidy_stop(struct node *n);
 
 /* submit.c ------------------------------------------------------------------------------------- */
 
@@ -169,6 +259,8 @@ void submit_send(struct node *n);
 /* Our own report arrived in the log with these outcomes. */
 void submit_logged(struct node *n, const struct ledger_verdict *v);
 void submit_receipt(struct node *n, const struct kban_receipt *r);
+/* A state was installed: our sealed report may lie below its horizon, where no stream brings it. */
+void submit_installed(struct node *n);
 
 /* link.c --------------------------------------------------------------------------------------- */
 
@@ -177,6 +269,8 @@ void link_send(struct node *n, struct kban_message *m);
 void link_drop(struct node *n, const char *why);
 void link_trouble(struct node *n, enum node_link trouble, const char *why);
 void link_progress(struct node *n);
+/* From this node's place on. */
+void link_subscribe(struct node *n);
 void link_beat(struct node *n);
 
 #endif

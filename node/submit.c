@@ -76,7 +76,8 @@ static uint32_t events_unsealed(const struct node *n, const struct kban_prefix *
 	return found;
 }
 
-static void settle_logged(void *arg, const struct outbox_item *item, size_t index)
+/* What was over the quota put this node on hold: it waits until an operator releases it. */
+static bool settle_logged(void *arg, const struct outbox_item *item, size_t index)
 {
 	void **args = arg;
 	struct node *n = args[0];
@@ -85,6 +86,8 @@ static void settle_logged(void *arg, const struct outbox_item *item, size_t inde
 
 	if (outcome < KBAN_OUTCOMES)
 		n->counts.outcomes[outcome]++;
+	if (outcome == KBAN_OUTCOME_OVER_QUOTA && item->until_boot_ms)
+		return true;
 	struct own_ban *b = own_find(&n->own, &item->prefix);
 
 	if (b && outcome == KBAN_OUTCOME_UNBANNED && events_unsealed(n, &item->prefix))
@@ -93,6 +96,7 @@ static void settle_logged(void *arg, const struct outbox_item *item, size_t inde
 		node_lift(n, b);
 	else if (item->until_boot_ms)
 		node_own_answered(n, &item->prefix, outcome == KBAN_OUTCOME_COUNTED);
+	return false;
 }
 
 void submit_logged(struct node *n, const struct ledger_verdict *v)
@@ -110,6 +114,28 @@ void submit_logged(struct node *n, const struct ledger_verdict *v)
 	n->submit.said = KBAN_REFUSAL_NONE;
 }
 
+static bool settle_unseen(void *arg, const struct outbox_item *item, size_t index)
+{
+	(void)index;
+	if (item->until_boot_ms)
+		node_own_answered(arg, &item->prefix, true);
+	return false;
+}
+
+/* What became of its events is not known any more; a ban of ours that the ledger does not have runs
+ * on here. */
+void submit_installed(struct node *n)
+{
+	const struct ledger_principal *self = node_self(n);
+
+	if (!n->outbox.bytes || !self || !kban_hash_equal(&self->newest_hash, &n->outbox.hash))
+		return;
+	kban_info("this node's newest report is in the log, at entry %llu",
+		  (unsigned long long)self->newest_seq);
+	outbox_settle(&n->outbox, &n->stage, settle_unseen, n);
+	n->submit.said = KBAN_REFUSAL_NONE;
+}
+
 static bool all_final(const struct node *n, const struct kban_receipt *r)
 {
 	if (r->seq || r->outcomes_n != n->outbox.sealed_n)
@@ -124,7 +150,7 @@ static bool all_final(const struct node *n, const struct kban_receipt *r)
 /* The receipt is the broker's word, unsigned: it takes events out of the outbox (a broker can
  * withhold them anyway), and lifts an own ban only where this node's own ledger says the same. If
  * the safe range that the broker speaks of is still on its way here, its entry lifts the ban. */
-static void settle_refused(void *arg, const struct outbox_item *item, size_t index)
+static bool settle_refused(void *arg, const struct outbox_item *item, size_t index)
 {
 	void **args = arg;
 	struct node *n = args[0];
@@ -137,10 +163,11 @@ static void settle_refused(void *arg, const struct outbox_item *item, size_t ind
 	if (b && about_address && want_exempt(n, &item->prefix)) {
 		changes_touch(c, &item->prefix);
 		node_lift(n, b);
-		return;
+		return false;
 	}
 	if (item->until_boot_ms)
 		node_own_answered(n, &item->prefix, false);
+	return false;
 }
 
 static void refused_finally(struct node *n, const struct kban_receipt *r)

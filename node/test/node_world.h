@@ -20,7 +20,7 @@
 #include "proto/log.h"
 #include "store/lmdb.h"
 
-#define WORLD_ENTRIES 600
+#define WORLD_ENTRIES 1400
 #define WORLD_SENT    400
 #define WORLD_KERNEL  600
 #define WORLD_WALL    1700000000000ULL
@@ -49,6 +49,10 @@ struct world {
 	size_t kernel_n;
 	struct enforce_op kernel[WORLD_KERNEL];
 	uint64_t random;
+	uint64_t horizon; /* in Welcome */
+	bool may_fail; /* the store may: then `failed` says so, and the node is to be taken down */
+	int failed;
+	const char *watched; /* is to be in the kernel after every batch */
 };
 
 static __attribute__((unused)) uint64_t world_wall(void *arg)
@@ -153,6 +157,8 @@ static __attribute__((unused)) uint64_t world_enforce(void *arg, const struct en
 	}
 	for (size_t i = 0; i < n; i++)
 		kernel_apply(w, &ops[i]);
+	if (w->watched)
+		assert_true(banned(w, w->watched));
 	return ++w->batches;
 }
 
@@ -317,6 +323,14 @@ static __attribute__((unused)) const struct kban_message *sent_last(const struct
 	return NULL;
 }
 
+static __attribute__((unused)) void world_result(struct world *w, int r)
+{
+	if (r < 0 && w->may_fail)
+		w->failed = r;
+	else
+		assert_int_equal(r, 0);
+}
+
 static __attribute__((unused)) void receive(struct world *w, struct kban_message *m)
 {
 	uint8_t *bytes = NULL;
@@ -328,13 +342,13 @@ static __attribute__((unused)) void receive(struct world *w, struct kban_message
 		memcpy(m->session, w->session, sizeof(m->session));
 	}
 	kban_message_encode(&bytes, &len, m);
-	assert_int_equal(node_receive(w->node, bytes, len), 0);
+	world_result(w, node_receive(w->node, bytes, len));
 	free(bytes);
 }
 
 static __attribute__((unused)) void tick(struct world *w)
 {
-	assert_int_equal(node_tick(w->node), 0);
+	world_result(w, node_tick(w->node));
 }
 
 static __attribute__((unused)) void pass(struct world *w, uint64_t ms)
@@ -359,6 +373,7 @@ static __attribute__((unused)) void fill_welcome(struct world *w, struct kban_me
 	memcpy(m->welcome.session, w->session, sizeof(w->session));
 	ledger_place(w->ledger, &m->welcome.head);
 	ledger_digest(w->ledger, &m->welcome.digest);
+	m->welcome.horizon = w->horizon;
 }
 
 /* Until the node has said Hello. */
@@ -527,22 +542,39 @@ static __attribute__((unused)) int world_setup(void **state)
 	return 0;
 }
 
-static __attribute__((unused)) int world_teardown(void **state)
+static __attribute__((unused)) void world_folder_remove(struct world *w)
 {
 	static const char *const files[] = {"data.mdb", "lock.mdb", "lock", "reserve"};
-	struct world *w = *state;
 	char path[128];
+
+	for (size_t i = 0; i < KBAN_ARRAY_LEN(files); i++) {
+		snprintf(path, sizeof(path), "%s/%s", w->folder, files[i]);
+		unlink(path);
+	}
+	assert_int_equal(rmdir(w->folder), 0);
+}
+
+/* The node starts again with nothing on its disk. */
+static __attribute__((unused)) void world_fresh(struct world *w)
+{
+	node_down(w);
+	world_folder_remove(w);
+	strcpy(w->folder, "/tmp/kban-node-XXXXXX");
+	assert_non_null(mkdtemp(w->folder));
+	sent_clear(w);
+	node_up(w);
+}
+
+static __attribute__((unused)) int world_teardown(void **state)
+{
+	struct world *w = *state;
 
 	node_down(w);
 	sent_clear(w);
 	for (size_t i = 0; i < w->n; i++)
 		free(w->bytes[i]);
 	ledger_free(w->ledger);
-	for (size_t i = 0; i < KBAN_ARRAY_LEN(files); i++) {
-		snprintf(path, sizeof(path), "%s/%s", w->folder, files[i]);
-		unlink(path);
-	}
-	assert_int_equal(rmdir(w->folder), 0);
+	world_folder_remove(w);
 	free(w);
 	return 0;
 }
