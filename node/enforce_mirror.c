@@ -5,6 +5,7 @@
 
 #include "node/enforce_mirror.h"
 #include "proto/clock.h"
+#include "proto/log.h"
 
 #define MANY	   50	 /* changes that are made without notifications */
 #define DUMP_MAX   30000 /* elements; 0.1 s to read back, 100,000 would be 0.7 s */
@@ -164,9 +165,53 @@ static int changes_send(struct mirror *m, bool whole)
 	return r;
 }
 
+/* What nodes ban every day; making and unmaking it each time would cost more than it saves. */
+static bool is_everyday(const struct wanted_group *g)
+{
+	return is_ban(g) && g->set.len == (g->set.family == KBAN_IPV4 ? 32 : 64);
+}
+
+/* Every packet is looked up in every set of bans: one length that an operator once used must not
+ * cost for ever. */
+static void empty_retire(struct mirror *m)
+{
+	size_t n, retired = 0;
+	struct wanted_group **groups = wanted_groups(m->wanted, &n);
+
+	for (size_t i = 0; i < n; i++) {
+		const struct wanted_group *g = groups[i];
+		if (g->n || is_everyday(g) || !nft_set_exists(m->nft, g->set))
+			continue;
+		nft_retire(m->nft, g->set);
+		retired++;
+	}
+	if (retired)
+		nft_write_rules(m->nft);
+}
+
+/* Said once, and again only after it had become better. */
+static void lengths_watch(struct mirror *m)
+{
+	size_t n, lengths[2] = {0};
+	struct wanted_group **groups = wanted_groups(m->wanted, &n);
+
+	for (size_t i = 0; i < n; i++)
+		if (is_ban(groups[i]) && groups[i]->n)
+			lengths[groups[i]->set.family == KBAN_IPV6]++;
+	size_t most = lengths[0] > lengths[1] ? lengths[0] : lengths[1];
+	if (most > MIRROR_LENGTHS_MANY && !m->many_lengths)
+		kban_warning("bans have %zu different prefix lengths (IPv%u), and every packet is "
+			     "looked up once for each: ban by fewer, like /16, /20 and /24",
+			     most, lengths[0] == most ? 4 : 6);
+	m->many_lengths = most > MIRROR_LENGTHS_MANY;
+}
+
 int mirror_apply(struct mirror *m)
 {
+	lengths_watch(m);
 	nft_begin(m->nft);
+	if (m->known && m->complete)
+		empty_retire(m);
 	return changes_send(m, false);
 }
 

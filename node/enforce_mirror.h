@@ -32,6 +32,7 @@ struct mirror {
 	struct wanted *wanted;
 	bool known;    /* entries' kernel field is true */
 	bool complete; /* everything wanted is known, so what is not wanted may go */
+	bool many_lengths; /* has been said */
 	bool new_bans; /* bans went into the kernel; for the owner to look at and reset */
 	struct mirror_repairs repairs;
 	struct mirror_refs changes, sent;
@@ -48,6 +49,8 @@ void mirror_changed(struct mirror *m, struct wanted_group *g, struct wanted_entr
  * mirror_compare() is needed. */
 #define MIRROR_TRANSACTION 1000
 int mirror_apply(struct mirror *m) kban_must_check;
+/* More ban lengths of a family than this get a warning: node/adr/0002 has the figures. */
+#define MIRROR_LENGTHS_MANY 16
 /* Reads what the kernel has and brings it to what is wanted. A foreign layout is left alone unless
  * replace: then MIRROR_FOREIGN. */
 #define MIRROR_FOREIGN 1

@@ -192,6 +192,7 @@ void nft_add(struct nft *n, struct nft_set set, const uint8_t *addr, uint64_t ti
 
 	assert((set.kind == NFT_SAFE) == (timeout_ms == NFT_FOREVER));
 	if (!state->exists) {
+		state->alt = false;
 		nft_make_set(n, set, state->alt, true);
 		state->exists = true;
 	}
@@ -357,6 +358,17 @@ void nft_swap_end(struct nft *n, struct nft_set set)
 	s->filling = false;
 	s->alt = !s->alt;
 	nft_write_rules(n); /* and the old one is now the stray */
+}
+
+/* The set becomes one that exists without being used. */
+void nft_retire(struct nft *n, struct nft_set set)
+{
+	struct nft_set_state *s = &n->sets[nft_set_index(set)];
+
+	assert(s->exists && !s->stray && !s->filling);
+	s->exists = false;
+	s->stray = true;
+	s->alt = !s->alt;
 }
 
 bool nft_set_exists(const struct nft *n, struct nft_set set)

@@ -2,9 +2,13 @@
  *
  * Our nftables table, by raw netlink. Layout, family inet:
  *
- *   chain filter   prerouting, priority -310: before connection tracking; jumps to safe, then to
- * ban chain safe     one rule for each set safeF_N: accept chain ban      one rule for each set
- * banF_N: drop set ports      the protected TCP ports, when they are not all
+ *   chain filter   prerouting, priority -310: before connection tracking; jumps to ban
+ *   chain ban      one rule for each set banF_N: goes to safe
+ *   chain safe     one rule for each set safeF_N: accept; at the end drops
+ *   set ports      the protected TCP ports, when they are not all
+ *
+ * So a packet from an address that is not banned is looked up in the sets of bans only
+ * (node/adr/0002 has the figures).
  *
  * Each family and prefix length has a hash set of its own, of addresses cut to that length, which
  * is made with its rule when it is first needed. So adding, deleting and matching cost the same for
@@ -69,6 +73,10 @@ int nft_commit(struct nft *n) kban_must_check;
  * begun. */
 void nft_swap_begin(struct nft *n, struct nft_set set);
 void nft_swap_end(struct nft *n, struct nft_set set);
+
+/* Takes out a set that nothing is in, with its rule: every packet is looked up in every set. It is
+ * made again when needed. After one or more of these, nft_write_rules(). */
+void nft_retire(struct nft *n, struct nft_set set);
 
 bool nft_set_exists(const struct nft *n, struct nft_set set);
 /* Calls cb for each element; left_ms is NFT_FOREVER without a timeout. NFT_DUMP_TOO_MANY: there are

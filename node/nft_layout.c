@@ -30,9 +30,11 @@
 
 /* Writing */
 
-static void rule_send(struct nft *n, struct nftnl_rule *rule)
+/* Safe sets' rules come before the drop at their chain's end, whenever they are made. */
+static void rule_send(struct nft *n, struct nftnl_rule *rule, bool first)
 {
-	struct nlmsghdr *m = nft_message(n, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND);
+	uint16_t flags = NLM_F_CREATE | (first ? 0 : NLM_F_APPEND);
+	struct nlmsghdr *m = nft_message(n, NFT_MSG_NEWRULE, flags);
 
 	nftnl_rule_nlmsg_build_payload(m, rule);
 	nft_message_end(n, m);
@@ -63,7 +65,7 @@ void nft_make_set(struct nft *n, struct nft_set set, bool alt, bool with_rule)
 	set_send(n, nft_set_name(name, set, alt), v4 ? TYPE_IPV4_ADDR : TYPE_IPV6_ADDR, v4 ? 4 : 16,
 		 set.kind == NFT_BAN ? NFT_SET_TIMEOUT : 0, 2 + nft_set_index(set) * 2 + alt);
 	if (with_rule)
-		rule_send(n, nft_rule_of_set(n, set, alt));
+		rule_send(n, nft_rule_of_set(n, set, alt), set.kind == NFT_SAFE);
 }
 
 void nft_drop_set(struct nft *n, const char *name)
@@ -128,8 +130,8 @@ void nft_create(struct nft *n)
 	chain_send(n, "filter", true);
 	if (n->ports_n)
 		ports_send(n);
-	rule_send(n, nft_rule_jump(n, "safe", false));
-	rule_send(n, nft_rule_jump(n, "ban", n->ports_n));
+	rule_send(n, nft_rule_drop(n), false);
+	rule_send(n, nft_rule_jump(n, n->ports_n), false);
 }
 
 void nft_replace(struct nft *n)
@@ -157,14 +159,14 @@ void nft_write_rules(struct nft *n)
 		struct nft_set set = nft_set_at(i);
 		char name[NFT_NAME_TEXT];
 		if (s->exists)
-			rule_send(n, nft_rule_of_set(n, set, s->alt));
+			rule_send(n, nft_rule_of_set(n, set, s->alt), set.kind == NFT_SAFE);
 		if (s->stray && !s->filling)
 			nft_drop_set(n, nft_set_name(name, set, !s->alt));
 		if (!s->filling)
 			s->stray = false;
 	}
-	rule_send(n, nft_rule_jump(n, "safe", false));
-	rule_send(n, nft_rule_jump(n, "ban", n->ports_n));
+	rule_send(n, nft_rule_drop(n), false);
+	rule_send(n, nft_rule_jump(n, n->ports_n), false);
 }
 
 /* Comparing */
@@ -175,7 +177,8 @@ struct layout {
 	unsigned chains, ports;			/* of ours, seen */
 	bool first[NFT_SETS], second[NFT_SETS]; /* sets seen by name */
 	size_t rules_n;
-	char **rules; /* texts, in their order */
+	char **rules;	  /* texts, in their order */
+	size_t safe_last; /* the place of the last rule that accepts */
 };
 
 static int table_seen(const struct nlmsghdr *m, void *arg)
@@ -343,6 +346,8 @@ static bool layout_take_set(struct layout *l, unsigned i)
 		rule = rule_found(l, nft_rule_of_set(l->n, set, true), &place);
 	if (alt && !rule && first)
 		alt = false;
+	if (rule && set.kind == NFT_SAFE && place > l->safe_last)
+		l->safe_last = place;
 	l->n->sets[i] = (struct nft_set_state){
 		.exists = first || second, .alt = alt, .stray = first && second};
 	return (rule || !(first || second)) && !(first && second);
@@ -350,13 +355,13 @@ static bool layout_take_set(struct layout *l, unsigned i)
 
 static bool layout_rules_right(struct layout *l)
 {
-	size_t safe, ban, left = 0;
-	bool right = rule_found(l, nft_rule_jump(l->n, "safe", false), &safe);
+	size_t jump, drop = 0, left = 0;
+	bool right = rule_found(l, nft_rule_jump(l->n, l->n->ports_n), &jump);
 
-	right = rule_found(l, nft_rule_jump(l->n, "ban", l->n->ports_n), &ban) && right &&
-		safe < ban;
+	right = rule_found(l, nft_rule_drop(l->n), &drop) && right;
 	for (unsigned i = 0; i < NFT_SETS; i++)
 		right = layout_take_set(l, i) && right;
+	right = right && drop >= l->safe_last;
 	for (size_t i = 0; i < l->rules_n; i++)
 		left += l->rules[i] != NULL;
 	return right && !left;

@@ -90,7 +90,7 @@ static struct nftnl_rule *rule_new(const struct nft *n, const char *chain)
 	return rule;
 }
 
-struct nftnl_rule *nft_rule_jump(const struct nft *n, const char *to, bool ports)
+struct nftnl_rule *nft_rule_jump(const struct nft *n, bool ports)
 {
 	struct nftnl_rule *rule = rule_new(n, "filter");
 
@@ -99,7 +99,7 @@ struct nftnl_rule *nft_rule_jump(const struct nft *n, const char *to, bool ports
 		rule_load(rule, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2);
 		rule_lookup(rule, "ports");
 	}
-	rule_verdict(rule, (uint32_t)NFT_JUMP, to);
+	rule_verdict(rule, (uint32_t)NFT_JUMP, "ban");
 	return rule;
 }
 
@@ -120,9 +120,21 @@ struct nftnl_rule *nft_rule_of_set(const struct nft *n, struct nft_set set, bool
 	if (set.len < size * 8)
 		rule_mask(rule, size, set.len);
 	rule_lookup(rule, nft_set_name(name, set, alt));
-	if (set.kind == NFT_BAN)
+	if (set.kind == NFT_BAN) {
 		expr_add(rule, "counter");
-	rule_verdict(rule, set.kind == NFT_BAN ? NF_DROP : NF_ACCEPT, NULL);
+		rule_verdict(rule, (uint32_t)NFT_GOTO, "safe");
+	} else {
+		rule_verdict(rule, NF_ACCEPT, NULL);
+	}
+	return rule;
+}
+
+struct nftnl_rule *nft_rule_drop(const struct nft *n)
+{
+	struct nftnl_rule *rule = rule_new(n, "safe");
+
+	expr_add(rule, "counter");
+	rule_verdict(rule, NF_DROP, NULL);
 	return rule;
 }
 

@@ -80,7 +80,8 @@ void nft_drop_set(struct nft *n, const char *name);
 
 /* The caller's to free with nftnl_rule_free(). */
 struct nftnl_rule;
-struct nftnl_rule *nft_rule_jump(const struct nft *n, const char *to, bool ports);
+struct nftnl_rule *nft_rule_jump(const struct nft *n, bool ports);
+struct nftnl_rule *nft_rule_drop(const struct nft *n);
 struct nftnl_rule *nft_rule_of_set(const struct nft *n, struct nft_set set, bool alt);
 /* Comparable text: chain and expressions, without what a counter has counted. The caller's to free. */
 char *nft_rule_text(const struct nftnl_rule *rule);

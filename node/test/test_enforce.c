@@ -178,11 +178,12 @@ static void table_is_made_and_nft_reads_it(void **state)
 	const char *text = listing("nft list table inet kban");
 	assert_non_null(
 		strstr(text, "type filter hook prerouting priority raw - 10; policy accept;"));
-	assert_non_null(strstr(text, "jump safe\n\t\ttcp dport @ports jump ban"));
-	assert_non_null(strstr(text, "ip saddr @ban4_32 counter packets 0 bytes 0 drop"));
+	assert_non_null(strstr(text, "tcp dport @ports jump ban"));
+	assert_non_null(strstr(text, "ip saddr @ban4_32 counter packets 0 bytes 0 goto safe"));
 	assert_non_null(strstr(text, "ip saddr & 255.255.0.0 == @ban4_16 counter"));
 	assert_non_null(strstr(text, "ip6 saddr & ffff:ffff:ffff:ffff:: == @ban6_64 counter"));
-	assert_non_null(strstr(text, "ip saddr & 255.255.255.0 == @safe4_24 accept"));
+	assert_non_null(strstr(text, "ip saddr & 255.255.255.0 == @safe4_24 accept\n"
+				     "\t\tcounter packets 0 bytes 0 drop\n\t}"));
 	stop(e);
 	/* A second start finds all of it right: no difference, no repair. */
 	e = start_with(&config);
@@ -460,6 +461,30 @@ static void what_no_notification_told_of_is_found_by_the_periodic_comparison(voi
 	stop(e);
 }
 
+/* Its sets are good; its rules asked for safe ranges before they asked for bans. */
+static void an_earlier_versions_rules_are_replaced_and_its_bans_kept(void **state)
+{
+	struct enforce *e = start_complete();
+
+	(void)state;
+	one(e, ENFORCE_SAFE, "203.0.113.1");
+	one(e, ENFORCE_BAN, "192.0.2.1");
+	stop(e);
+	assert_int_equal(
+		shell("nft 'flush chain inet kban filter ; flush chain inet kban ban ; "
+		      "flush chain inet kban safe ; "
+		      "add rule inet kban safe ip saddr @safe4_32 accept ; "
+		      "add rule inet kban ban ip saddr @ban4_32 counter drop ; "
+		      "add rule inet kban filter jump safe ; add rule inet kban filter jump ban'"),
+		0);
+	e = start();
+	assert_true(in_kernel("ban4_32", "192.0.2.1"));
+	const char *text = listing("nft list table inet kban");
+	assert_non_null(strstr(text, "ip saddr @ban4_32 counter packets 0 bytes 0 goto safe"));
+	assert_null(strstr(text, "jump safe"));
+	stop(e);
+}
+
 static void others_changes_are_undone(void **state)
 {
 	static const struct {
@@ -477,6 +502,10 @@ static void others_changes_are_undone(void **state)
 		 "add element inet kban ban4_32 { 192.0.2.1 timeout 9h }'",
 		 true},
 		{"nft flush chain inet kban ban", true},
+		{"nft flush chain inet kban safe", true},
+		{"nft 'flush chain inet kban safe ; add rule inet kban safe counter drop ; "
+		 "add rule inet kban safe ip saddr @safe4_32 accept'",
+		 true},
 		{"nft flush chain inet kban filter", true},
 		{"nft insert rule inet kban filter accept", true},
 		{"nft insert rule inet kban safe ip saddr 192.0.2.1 accept", true},
@@ -924,6 +953,8 @@ int main(void)
 		cmocka_unit_test_setup(what_an_earlier_run_left_stays_until_the_replacement,
 				       table_gone),
 		cmocka_unit_test_setup(another_versions_table_is_replaced, table_gone),
+		cmocka_unit_test_setup(an_earlier_versions_rules_are_replaced_and_its_bans_kept,
+				       table_gone),
 		cmocka_unit_test_setup(others_changes_are_undone, table_gone),
 		cmocka_unit_test_setup(what_no_notification_told_of_is_found_by_the_periodic_comparison,
 				       table_gone),
