@@ -98,8 +98,13 @@ struct parser {
 	char **error;
 };
 
+/* `--why` is `--reason`, wherever that is. */
 static const struct args_item *option_find(const struct parser *p, const char *name, size_t n)
 {
+	bool why = n == 3 && !memcmp(name, "why", 3);
+
+	name = why ? "reason" : name;
+	n = why ? 6 : n;
 	for (size_t i = 0; i < p->items_n; i++)
 		if (p->items[i].option && strlen(p->items[i].name) == n &&
 		    !memcmp(p->items[i].name, name, n))

@@ -7,12 +7,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli/fleet.h"
 #include "cli/rows.h"
 #include "cli/time.h"
+#include "cli/trail.h"
 
 #define BAN_DEFAULT_MS	3600000
 #define WAIT_DEFAULT_MS 30000
+#define DAY_MS		86400000
+#define GATHER_MS	500
 
 /* ban. */
 
@@ -47,11 +49,6 @@ static int width_agreed(const struct context *ctx, const struct kban_prefix *p)
 		return cli_fail(ctx, CLI_FAILED,
 				"refused: %s is wider than /8 (IPv6: /16): nobody bans that much",
 				kban_prefix_format(p, text));
-	if (wider_than(p, 16, 32) && !args_flag(&ctx->args, "force"))
-		return cli_fail(
-			ctx, CLI_FAILED,
-			"refused: %s is wider than /16 (IPv6: /32); add --force if that is meant",
-			kban_prefix_format(p, text));
 	if (!wider_than(p, 24, 64) || args_flag(&ctx->args, "yes") || !isatty(STDIN_FILENO))
 		return 0;
 	fprintf(ctx->err, "ban all of %s on every server? [y/N] ", kban_prefix_format(p, text));
@@ -70,14 +67,19 @@ static const struct output_column ban_columns[] = {
 
 struct banned { /* what there is to tell of a ban that counts */
 	const struct kban_event_ban *ban;
+	enum kban_role role;
 	const struct kban_receipt *receipt;
 	bool waited;
 	size_t have, all;
 };
 
+/* Only an operator's ban lasts as long as he says: a feeder's is lengthened or cut by the policy.
+ */
 static uint64_t banned_until(const struct banned *b)
 {
-	return b->receipt->accepted_ms ? b->receipt->accepted_ms + b->ban->duration_ms : 0;
+	bool known = b->receipt->accepted_ms && b->role == KBAN_ROLE_OPERATOR;
+
+	return known ? b->receipt->accepted_ms + b->ban->duration_ms : 0;
 }
 
 /* People get a sentence, before anything is waited for ... */
@@ -143,12 +145,49 @@ static void safe_name(void *arg, const struct kban_answer *a)
 static int ban_words(struct session *s, const struct kban_receipt *r, const struct kban_prefix *p)
 {
 	char text[KBAN_PREFIX_TEXT];
+
+	if (r->outcomes_n && r->outcomes[0] == KBAN_OUTCOME_LIMIT &&
+	    !args_flag(&s->ctx->args, "force"))
+		return cli_fail(
+			s->ctx, CLI_FAILED,
+			"refused: %s is wider than the policy lets you ban (`kbanctl policy show`: "
+			"ban-min-len4, ban-min-len6); add --force if that is meant",
+			kban_prefix_format(p, text));
 	int code = words_receipt(s->ctx, r, kban_prefix_format(p, text));
 
 	if (r->outcomes_n && r->outcomes[0] == KBAN_OUTCOME_SAFE &&
 	    rows_each(s, KBAN_QUERY_SAFE, NULL, safe_name, &(struct covering){s->ctx, p}))
 		return CLI_FAILED;
 	return code;
+}
+
+static void safe_inside_name(void *arg, const struct kban_answer *a)
+{
+	const struct covering *c = arg;
+	char text[KBAN_PREFIX_TEXT];
+
+	for (size_t i = 0; i < a->safes_n; i++) {
+		const struct kban_safe_row *row = &a->safes[i];
+		if (!kban_prefix_covers(c->prefix, &row->prefix) ||
+		    (row->state != LEDGER_SAFE_ACTIVE && row->state != LEDGER_SAFE_APPROVED))
+			continue;
+		kban_auto(kban_free) void *author = cli_escaped(row->author.s, row->author.n);
+		cli_say(c->ctx, "  %s in it stays safe, by %s",
+			kban_prefix_format(&row->prefix, text), (char *)author);
+	}
+}
+
+/* A wide ban does not reach the safe ranges inside it: they are named, lest somebody wonders. The
+ * ban is made by now, so nothing that fails here changes the exit code. */
+static void ban_holes(struct session *s, const struct kban_prefix *p)
+{
+	struct covering c = {s->ctx, p};
+
+	if (p->len == kban_prefix_bits(p) || s->ctx->quiet ||
+	    s->identity.role != KBAN_ROLE_OPERATOR)
+		return;
+	if (rows_each(s, KBAN_QUERY_SAFE, NULL, safe_inside_name, &c))
+		cli_say(s->ctx, "which safe ranges lie in it is not known");
 }
 
 static int ban_wait(struct session *s, struct banned *b, size_t n)
@@ -195,8 +234,9 @@ int ban_add(struct context *ctx)
 		r = ban_words(s, &receipt->receipt, &e.ban.prefix);
 	if (r)
 		return r;
-	struct banned b = {.ban = &e.ban, .receipt = &receipt->receipt};
+	struct banned b = {.ban = &e.ban, .role = s->identity.role, .receipt = &receipt->receipt};
 	banned_say(ctx, &b);
+	ban_holes(s, &e.ban.prefix);
 	if (wait)
 		r = ban_wait(s, &b, n);
 	int shown = banned_record(ctx, &b);
@@ -281,6 +321,53 @@ static int unban_show(const struct context *ctx, const struct kban_prefix *p,
 			"%s was not banned; reports made before now will not ban it", text);
 }
 
+struct repeated {
+	const struct kban_prefix *prefix;
+	uint64_t seq; /* of this one */
+	size_t before;
+};
+
+static int repeated_count(void *arg, const struct trail_row *r)
+{
+	struct repeated *n = arg;
+
+	for (size_t i = 0; r->report && i < r->report->events_n; i++) {
+		const struct kban_event *e = &r->report->events[i];
+		n->before += e->kind == KBAN_EVENT_UNBAN && r->row->seq != n->seq &&
+			     r->check == TRAIL_CHECKED &&
+			     kban_prefix_equal(&e->unban.prefix, n->prefix);
+	}
+	return 0;
+}
+
+/* Whoever unbans the same one again wants something else. */
+static int unban_hint(struct session *s, const struct kban_prefix *p, const struct kban_receipt *r)
+{
+	__attribute__((cleanup(fleet_done))) struct fleet f = {0};
+	struct trail t = {.fleet = &f};
+	struct repeated n = {.prefix = p, .seq = r->seq};
+	struct kban_query q = {.kind = KBAN_QUERY_LOG,
+			       .has_prefix = true,
+			       .prefix = *p,
+			       .kinds = 1U << KBAN_EVENT_UNBAN,
+			       .since_ms = r->accepted_ms > DAY_MS ? r->accepted_ms - DAY_MS : 0};
+	char text[KBAN_PREFIX_TEXT];
+
+	if (s->ctx->format != OUTPUT_TABLE || s->ctx->quiet)
+		return 0;
+	fleet_init(&f, s);
+	int code = fleet_ask(&f, false);
+	if (!code)
+		code = trail_each(&t, &q, repeated_count, &n);
+	if (!code && n.before)
+		cli_say(s->ctx,
+			"it was unbanned before, in the last 24 hours; to never block it again: "
+			"kbanctl "
+			"safeacl add %s --reason TEXT",
+			kban_prefix_format(p, text));
+	return code;
+}
+
 int ban_remove(struct context *ctx)
 {
 	kban_auto(session_free) struct session *s = NULL;
@@ -304,7 +391,11 @@ int ban_remove(struct context *ctx)
 				  kban_prefix_format(&e.unban.prefix, text));
 	if (!r)
 		r = rows_each(s, KBAN_QUERY_BANS, &e.unban.prefix, overlap_count, &after);
-	return r ? r : unban_show(ctx, &e.unban.prefix, &receipt->receipt, &before, &after);
+	if (r)
+		return r;
+	r = unban_show(ctx, &e.unban.prefix, &receipt->receipt, &before, &after);
+	int hinted = r ? 0 : unban_hint(s, &e.unban.prefix, &receipt->receipt);
+	return r ? r : hinted;
 }
 
 /* bans. */
@@ -320,6 +411,7 @@ static const struct output_column list_columns[] = {
 struct listing {
 	const struct context *ctx;
 	struct output *o;
+	struct kban_place place; /* where the first page was */
 };
 
 static void text_cell(struct output *o, struct kban_text t)
@@ -335,8 +427,10 @@ static void bans_write(void *arg, const struct kban_answer *a)
 	struct listing *l = arg;
 	char text[KBAN_PREFIX_TEXT];
 
-	if (!l->o) /* the first page brings the broker's time */
+	if (!l->o) { /* the first page brings the broker's time */
 		cli_output(&l->o, l->ctx, list_columns, "bans", a->broker_ms);
+		l->place = a->place;
+	}
 	for (size_t i = 0; i < a->bans_n; i++) {
 		const struct kban_ban_row *row = &a->bans[i];
 		if (row->until_ms <= a->broker_ms)
@@ -353,6 +447,28 @@ static void bans_write(void *arg, const struct kban_answer *a)
 	}
 }
 
+/* For people: on which servers, and what to do. */
+static int list_tell(struct session *s, const struct listing *l)
+{
+	__attribute__((cleanup(fleet_done))) struct fleet f = {0};
+	size_t have, all;
+
+	if (s->ctx->format != OUTPUT_TABLE || s->ctx->quiet || !output_rows(l->o))
+		return CLI_OK;
+	fleet_init(&f, s);
+	int r = fleet_gather(&f, GATHER_MS);
+	if (!r)
+		r = fleet_settle(&f, l->place.epoch, l->place.seq, GATHER_MS);
+	if (r)
+		return r;
+	fleet_count(&f, l->place.epoch, l->place.seq, &have, &all);
+	cli_say(s->ctx,
+		"in the kernel of %zu of %zu servers; `kbanctl why PREFIX` says why, and how to "
+		"let it in",
+		have, all);
+	return CLI_OK;
+}
+
 int ban_list(struct context *ctx)
 {
 	kban_auto(session_free) struct session *s = NULL;
@@ -367,6 +483,8 @@ int ban_list(struct context *ctx)
 		r = rows_each(s, KBAN_QUERY_BANS, text ? &p : NULL, bans_write, &l);
 	if (!r)
 		r = cli_output_end(ctx, l.o);
+	if (!r)
+		r = list_tell(s, &l);
 	output_free(l.o);
 	return r;
 }

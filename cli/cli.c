@@ -48,17 +48,23 @@ static unsigned terminal_width(FILE *f)
 	return !ioctl(fileno(f), TIOCGWINSZ, &w) && w.ws_col >= 40 ? w.ws_col : 0;
 }
 
+bool cli_colour(const struct context *ctx)
+{
+	const char *no_colour = getenv("NO_COLOR"); /* no-color.org: any text but the empty one */
+
+	return isatty(fileno(ctx->out)) && !(no_colour && *no_colour);
+}
+
 void cli_output_with(struct output **out, const struct context *ctx,
 		     const struct output_column *columns, const char *list, uint64_t now_ms,
 		     const char *head)
 {
 	bool tty = isatty(fileno(ctx->out));
-	const char *no_colour = getenv("NO_COLOR"); /* no-color.org: any text but the empty one */
 	const struct output_options options = {
 		.format = ctx->format,
 		.now_ms = now_ms,
 		.width = tty ? terminal_width(ctx->out) : 0,
-		.colour = tty && !(no_colour && *no_colour),
+		.colour = cli_colour(ctx),
 		.single = !list,
 		.list = list,
 		.head = head,
@@ -90,19 +96,12 @@ char *cli_escaped(const void *s, size_t n)
 
 int cli_prefix(const struct context *ctx, struct kban_prefix *out, const char *text)
 {
-	char masked[KBAN_PREFIX_TEXT];
+	if (!kban_prefix_parse(out, text))
+		return 0;
 	kban_auto(kban_free) void *said = cli_escaped(text, strnlen(text, 64));
-	int r = kban_prefix_parse(out, text);
-
-	if (r == KBAN_PREFIX_HOST_BITS)
-		return cli_fail(ctx, CLI_USAGE,
-				"%s has bits set below its length; did you mean %s?", (char *)said,
-				kban_prefix_format(out, masked));
-	if (r)
-		return cli_fail(ctx, CLI_USAGE,
-				"%s is no address or prefix, like 192.0.2.1 or 2001:db8::/64",
-				(char *)said);
-	return 0;
+	kban_auto(kban_free) void *advice = kban_prefix_advice(text);
+	return cli_fail(ctx, CLI_USAGE, "%s %s", *text ? (char *)said : "an empty word",
+			(char *)advice);
 }
 
 int cli_duration(const struct context *ctx, uint64_t *out_ms, const char *option, uint64_t max_ms)

@@ -24,6 +24,7 @@ enum wait { /* what came of waiting */
 	    WAIT_MUTE,	  /* the handshake ends without a word */
 	    WAIT_GOODBYE, /* NoSession with a reason: c->goodbye */
 	    WAIT_BROKEN,  /* what it says is not this protocol */
+	    WAIT_STOPPED, /* what client_watch() names is readable */
 };
 
 struct client {
@@ -31,6 +32,7 @@ struct client {
 	const struct kban_clock *clock;
 	uint64_t deadline_ms;
 	size_t broker; /* index in id->brokers */
+	int watched;   /* -1: none */
 	void *zmq, *socket, *monitor;
 	unsigned sockets; /* so far: names the monitors */
 	bool connected, up;
@@ -201,6 +203,18 @@ static enum wait message_sort(struct client *c, struct kban_message *m)
 	return m->no_session.reason == KBAN_REFUSAL_UNKNOWN_SESSION ? WAIT_LOST : WAIT_GOODBYE;
 }
 
+/* Until something comes, or a little while. True: it is time to stop. */
+static bool client_poll(struct client *c)
+{
+	uint64_t left = client_left_ms(c);
+	zmq_pollitem_t items[] = {{c->socket, 0, ZMQ_POLLIN, 0},
+				  {c->monitor, 0, ZMQ_POLLIN, 0},
+				  {NULL, c->watched, ZMQ_POLLIN, 0}};
+
+	zmq_poll(items, c->watched < 0 ? 2 : 3, (long)(left < 100 ? left : 100));
+	return items[2].revents;
+}
+
 static enum wait client_wait(struct client *c, struct kban_message **out)
 {
 	for (;;) {
@@ -218,10 +232,8 @@ static enum wait client_wait(struct client *c, struct kban_message **out)
 			return w;
 		if (client_late(c))
 			return c->refused_ms ? WAIT_REFUSED : c->vanished ? WAIT_MUTE : WAIT_LATE;
-		uint64_t left = client_left_ms(c);
-		zmq_pollitem_t items[] = {{c->socket, 0, ZMQ_POLLIN, 0},
-					  {c->monitor, 0, ZMQ_POLLIN, 0}};
-		zmq_poll(items, 2, (long)(left < 100 ? left : 100));
+		if (client_poll(c))
+			return WAIT_STOPPED;
 	}
 }
 
@@ -258,9 +270,10 @@ static int words_goodbye(const struct client *c, char **error)
 		      n->reason == KBAN_REFUSAL_WRONG_CLUSTER ||
 		      n->reason == KBAN_REFUSAL_INVITATION_USED;
 
-	*error = kban_asprintf("broker %s refuses: %s%s%s", client_endpoint(c),
-			       kban_refusal_name(n->reason), n->detail.n ? ": " : "",
-			       (char *)detail);
+	*error = kban_asprintf(
+		"broker %s refuses: %s%s%s%s", client_endpoint(c), kban_refusal_name(n->reason),
+		n->detail.n ? ": " : "", (char *)detail,
+		n->reason == KBAN_REFUSAL_UPGRADE_NEEDED ? "; upgrade this kbanctl" : "");
 	return denied ? CLI_DENIED : CLI_FAILED;
 }
 
@@ -287,6 +300,9 @@ static int words(const struct client *c, enum wait w, char **error)
 		return CLI_UNREACHABLE;
 	case WAIT_GOODBYE:
 		return words_goodbye(c, error);
+	case WAIT_STOPPED:
+		*error = kban_strdup("interrupted");
+		return CLI_FAILED;
 	case WAIT_BROKEN:
 		*error = kban_asprintf("broker %s answers outside protocol version %u; are both "
 				       "programs of the same "
@@ -367,6 +383,7 @@ int client_open(struct client **out, const struct kban_identity *id, const struc
 	kban_auto(client_free) struct client *c = kban_zalloc(sizeof(*c));
 	c->id = id;
 	c->clock = clock;
+	c->watched = -1;
 	client_extend(c, timeout_ms);
 	c->zmq = zmq_ctx_new();
 	if (!c->zmq)
@@ -401,7 +418,44 @@ const char *client_endpoint(const struct client *c)
 	return c->id->brokers[c->broker].endpoint;
 }
 
+void client_watch(struct client *c, int fd)
+{
+	c->watched = fd;
+}
+
+int client_renew(struct client *c, uint64_t timeout_ms, char **error)
+{
+	client_extend(c, timeout_ms);
+	return session_make(c, error);
+}
+
 /* Questions. */
+
+int client_await(struct client *c, const struct kban_query *q, uint64_t wait_ms,
+		 struct kban_message **answer, char **error)
+{
+	struct kban_message m = {.kind = KBAN_MSG_QUERY, .query = *q};
+
+	client_extend(c, wait_ms);
+	message_send(c, &m);
+	for (;;) {
+		enum wait w = client_wait(c, answer);
+		if (w == WAIT_LATE || w == WAIT_STOPPED) {
+			*answer = NULL;
+			return 0;
+		}
+		if (w == WAIT_MESSAGE) {
+			if ((*answer)->kind == KBAN_MSG_ANSWER && (*answer)->answer.kind == q->kind)
+				return 0;
+			kban_message_free(*answer);
+			continue;
+		}
+		int r = recover(c, w, error);
+		if (r)
+			return r;
+		message_send(c, &m);
+	}
+}
 
 int client_ask(struct client *c, const struct kban_query *q, struct kban_message **answer,
 	       char **error)

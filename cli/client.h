@@ -33,6 +33,14 @@ void client_extend(struct client *c, uint64_t timeout_ms);
 /* One question, one answer; *answer is the caller's to free. */
 int client_ask(struct client *c, const struct kban_query *q, struct kban_message **answer,
 	       char **error) kban_must_check;
+/* A question whose answer may be held back: 0 with *answer NULL when none came within wait_ms, or
+ * what is watched became readable. */
+int client_await(struct client *c, const struct kban_query *q, uint64_t wait_ms,
+		 struct kban_message **answer, char **error) kban_must_check;
+/* From now on nothing is waited for while fd is readable; keeps it. -1: none. */
+void client_watch(struct client *c, int fd);
+/* A new connection and session, within timeout_ms. */
+int client_renew(struct client *c, uint64_t timeout_ms, char **error) kban_must_check;
 /* Hands in a sealed report until there is a receipt for exactly it. `busy` is asked again. */
 int client_submit(struct client *c, const struct kban_sealed *s, struct kban_message **receipt,
 		  char **error) kban_must_check;

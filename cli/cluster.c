@@ -151,6 +151,60 @@ static bool member_shown(const struct context *ctx, const struct verify_member *
 	       (m->state != VERIFY_REVOKED || args_flag(&ctx->args, "all"));
 }
 
+/* What to do about it; NULL: nothing, or alarms_say() has it. */
+static const char *state_remedy(enum verify_state s)
+{
+	switch (s) {
+	case VERIFY_HELD:
+		return "is over its quota: what it reports waits until `kbanctl node release %s`";
+	case VERIFY_UNCONFIRMED:
+		return "took its state from the broker, and no other node has confirmed it yet; it "
+		       "enforces "
+		       "it. That passes as soon as another live node is at the same place; %s "
+		       "alone cannot";
+	case VERIFY_UPGRADE_NEEDED:
+		return "is too old for the fleet's rules and folds no further; it enforces what it "
+		       "has. "
+		       "Upgrade kban-node on %s";
+	case VERIFY_KERNEL_FAILED:
+		return "cannot write to its kernel: its bans are not enforced. See kban-node's "
+		       "journal on %s";
+	case VERIFY_LOG_MISSING:
+		return "cannot read the log that it watches. See kban-node's journal on %s";
+	case VERIFY_DISK_FULL:
+		return "has a full disk: it enforces, and keeps nothing new. Make room on %s";
+	case VERIFY_CLOCK_OFF:
+		return "has a clock that is off by more than a minute. Synchronise it on %s";
+	case VERIFY_LIVE:
+	case VERIFY_BEHIND:
+	case VERIFY_WATCHING:
+	case VERIFY_SILENT:
+	case VERIFY_OFFLINE:
+	case VERIFY_NEVER:
+	case VERIFY_WITHHELD:
+	case VERIFY_FORK:
+	case VERIFY_FORGED:
+	case VERIFY_REVOKED:
+		return NULL;
+	}
+	return NULL;
+}
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral" /* the formats are the constants above */
+static void remedies_say(const struct context *ctx, const struct verify *v)
+{
+	for (size_t i = 0; i < verify_members_n(v); i++) {
+		const struct verify_member *m = verify_member(v, i);
+		const char *remedy = m->role == KBAN_ROLE_NODE ? state_remedy(m->state) : NULL;
+		if (!remedy)
+			continue;
+		kban_auto(kban_free) void *text = kban_asprintf(remedy, m->name);
+		cli_say(ctx, "%s %s", m->name, (char *)text);
+	}
+}
+#pragma GCC diagnostic pop
+
 /* What must not be overlooked, and what it means. */
 static void alarms_say(const struct context *ctx, const struct verify *v)
 {
@@ -241,6 +295,7 @@ int cluster_list(struct context *ctx)
 			member_row(o, f.verify, verify_member(f.verify, i));
 	r = cli_output_end(ctx, o);
 	alarms_say(ctx, f.verify);
+	remedies_say(ctx, f.verify);
 	summary_say(ctx, f.verify);
 	return r ? r : verify_well(f.verify) ? CLI_OK : CLI_DEGRADED;
 }
@@ -287,6 +342,7 @@ static void broker_pairs(struct output *o, const struct session *s, const struct
 	pair_number(o, "broker", "seq", at->seq);
 	pair_hex(o, "broker", "chain", at->chain.b);
 	pair_hex(o, "broker", "digest", verify_digest(v)->b);
+	pair_number(o, "broker", "fold_version", client_welcome(s->client)->fold_version);
 	pair_number(o, "broker", "time_ms", verify_broker_ms(v));
 	pair_number(o, "broker", "bad_proofs", verify_bad_proofs(v));
 }
@@ -364,6 +420,7 @@ static int status_show(struct context *ctx, struct session *s, struct fleet *f)
 	}
 	int r = cli_output_end(ctx, o);
 	alarms_say(ctx, f->verify);
+	remedies_say(ctx, f->verify);
 	return r ? r : verify_well(f->verify) ? CLI_OK : CLI_DEGRADED;
 }
 

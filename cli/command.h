@@ -73,6 +73,8 @@ void cli_say(const struct context *ctx, const char *format, ...)
  * record. */
 void cli_output(struct output **out, const struct context *ctx, const struct output_column *columns,
 		const char *list, uint64_t now_ms);
+/* Colours are fine on stdout. */
+bool cli_colour(const struct context *ctx);
 /* The same; head as in struct output_options. */
 void cli_output_with(struct output **out, const struct context *ctx,
 		     const struct output_column *columns, const char *list, uint64_t now_ms,
@@ -111,14 +113,21 @@ int principals_release(struct context *ctx);
 int principals_revoke(struct context *ctx);
 int cluster_list(struct context *ctx);
 int cluster_status(struct context *ctx);
+int fold_version_run(struct context *ctx);
 int ban_add(struct context *ctx);
 int ban_remove(struct context *ctx);
 int ban_list(struct context *ctx);
+int why_run(struct context *ctx);
+int log_run(struct context *ctx);
+int policy_show_run(struct context *ctx);
+int policy_set_run(struct context *ctx);
+int policy_test_run(struct context *ctx);
 int safeacl_list(struct context *ctx);
 int safeacl_add(struct context *ctx);
 int safeacl_remove(struct context *ctx);
 int safeacl_approve(struct context *ctx);
 int explain_run(struct context *ctx);
+int replay_run(struct context *ctx);
 int help_run(struct context *ctx);
 
 #endif

@@ -80,9 +80,15 @@ const struct command commands[] = {
 	{"cluster", "status", "[NODE]", "Show one node, or the broker and every node, key by key",
 	 "The same checks as `cluster list`, and all that a heartbeat holds.",
 	 "kbanctl cluster status mail1", cluster_status},
+	{"cluster", "fold-version", "N [--force]",
+	 "Switch the rules of fold version N on, once every program knows them",
+	 "Says first which version each node has. The broker refuses while a live node is too old, "
+	 "and names it; with --force it does not ask, and such a node stops there, keeps enforcing, "
+	 "and says upgrade-needed.",
+	 "kbanctl cluster fold-version 2", fold_version_run},
 	{"ban", NULL, "PREFIX [--for DURATION] [--reason TEXT] [--force] [--wait all|N] [--yes]",
 	 "Ban an address or a prefix on every node",
-	 "For DURATION (1h). Nothing wider than /16, for IPv6 /32, without --force. On a terminal "
+	 "For DURATION (1h). Nothing wider than the policy says (/16, for IPv6 /32) without --force. On a terminal "
 	 "kbanctl asks before "
 	 "banning more than a /24 or /64, unless --yes. With --wait it returns when so many nodes "
 	 "have it in "
@@ -93,9 +99,38 @@ const struct command commands[] = {
 	 "Reports that were made before it do not bring the ban back. A wider ban that covers "
 	 "PREFIX stays and makes "
 	 "the exit code 1, unless --covering ends it too. Exit code 3 when nothing was banned.",
-	 "kbanctl unban 203.0.113.9", ban_remove},
-	{"bans", NULL, "[PREFIX]", "List the bans in force", "With PREFIX those that overlap it.",
+	 "kbanctl unban 203.0.113.9 --why 'customer called'", ban_remove},
+	{"bans", NULL, "[PREFIX]", "List the bans in force",
+	 "With PREFIX those that overlap it. After the table it says on how many servers they are in "
+	 "the kernel, by the servers' signed word.",
 	 "kbanctl bans -o tsv", ban_list},
+	{"why", NULL, "ADDRESS|PREFIX", "Say whether an address is blocked, and why",
+	 "The first line answers; then come the command that lets it in, every ban with who signed "
+	 "it and the log line, safe ranges, unbans, what was refused, and which servers block it. "
+	 "Signatures are checked here: what was not signed as shown is marked FORGED and makes the "
+	 "exit code 1. Exit code 3 when nothing is known of it, else 0, blocked or not.",
+	 "kbanctl why 203.0.113.9", why_run},
+	{"log", NULL,
+	 "[PREFIX] [--since DURATION|all] [--author NAME] [--kind KIND]... [--follow]",
+	 "Show who did what, when and why: the audit trail",
+	 "One row for each event of the last day, or of DURATION. With PREFIX only what overlaps it. "
+	 "KIND is ban, unban, safe-add, safe-remove, safe-approve, grant, revoke, purge, invite, join, "
+	 "policy, broker-address, release, fold-version or epoch. With --follow it goes on with what "
+	 "comes, through restarts of the broker, until it is interrupted. What is not signed as shown is "
+	 "marked FORGED and makes the exit code 1.",
+	 "kbanctl log --kind unban --kind safe-add --since 7d", log_run},
+	{"policy", "show", "", "Show the fleet's policy, its ranges, and who set it",
+	 "Programs get raw numbers; durations are in milliseconds.", "kbanctl policy show",
+	 policy_show_run},
+	{"policy", "set", "NAME=VALUE [NAME=VALUE]... [--yes]", "Change the fleet's policy",
+	 "What is not named stays as it is. Shows what changes; on a terminal it asks first, unless "
+	 "--yes.",
+	 "kbanctl policy set repeat-percent=200 repeat-max=7d", policy_set_run},
+	{"policy", "test", "NAME=VALUE [NAME=VALUE]... [--since DURATION]",
+	 "Say what another policy would have made of the history",
+	 "Fetches the log, checks it, and folds it twice: as it was, and as if the policy had been "
+	 "this one for the last DURATION (all of the history). Nothing is changed.",
+	 "kbanctl policy test quota-per-hour=200 --since 30d", policy_test_run},
 	{"safeacl", "list", "", "List the fleet's safe ranges and those that wait for approval",
 	 "A held range counts on its own node only.", "kbanctl safeacl list", safeacl_list},
 	{"safeacl", "add", "PREFIX [--for DURATION] [--reason TEXT] [--force]",
@@ -110,12 +145,24 @@ const struct command commands[] = {
 	{"safeacl", "approve", "PREFIX --node NAME [--reason TEXT]",
 	 "Make a node's held range count for the fleet", "Lifts the bans inside it everywhere.",
 	 "kbanctl safeacl approve 198.51.100.0/24 --node mail1", safeacl_approve},
-	{"explain", NULL, "[FILE|-] [--rules FILE]",
+	{"explain", NULL, "[FILE|-] [--rules FILE]... [--log NAME] [--test]",
 	 "Say what each line of a log means to the rules",
 	 "Reads FILE or stdin, of any size. Programs get line_no, rule, service, address, user and "
 	 "verdict (failure, ban, "
-	 "success, none), null for what a line has not; a count of hits and misses goes to stderr.",
+	 "success, none), null for what a line has not; a count of hits and misses goes to stderr. Lines "
+	 "with a syslog header are read too. With --test it runs the rules' own test lines instead: exit "
+	 "code 1 when one is read otherwise than its rule says.",
 	 "kbanctl explain -o jsonl /opt/kerio/mailserver/store/logs/security.log", explain_run},
+	{"replay", NULL,
+	 "FILE [FILE]... [--rules FILE]... [--log NAME] [--failures N] [--check-time T] [--block-time T]",
+	 "Say what rules and thresholds would have banned",
+	 "Reads logs of any size in the order given, - is stdin, through rules and detector alone: no "
+	 "ledger, no safe ranges, nothing is banned. N failures (10) within T (60s) ban for T (5m). As on a "
+	 "node, an offence while its address is banned bans it again only when that lengthens the ban by "
+	 "more than a tenth. Times are read in this machine's zone (TZ). Programs get lines, seconds and "
+	 "bans: address, service, rule, failures, at and until. Ctrl-C prints nothing and ends it with exit "
+	 "code 130.",
+	 "kbanctl replay --failures 5 /opt/kerio/mailserver/store/logs/security.log", replay_run},
 	{"help", NULL, "[NOUN] [VERB] [--mdoc]", "Show the commands, or one command's help",
 	 "--mdoc writes the list for the manual.", "kbanctl help ban", help_run},
 	{NULL, NULL, NULL, NULL, NULL, NULL, NULL},
@@ -126,17 +173,24 @@ static const struct {
 } option_help[] = {
 	{"address", "an address of the broker; as often as it has some"},
 	{"all", "also what is over: revoked, used"},
+	{"author", "only what this principal signed"},
+	{"block-time", "how long a ban lasts: 300, 5m (300)"},
 	{"broker", "where nodes reach the broker: tcp://HOST:PORT"},
 	{"broker-name", "the broker's name (broker)"},
+	{"check-time", "the window in which failures count: 60, 1m (60)"},
 	{"covering", "end wider bans that cover it too"},
 	{"dir", "where to write the files (/etc/kban)"},
 	{"endpoint", "where nodes reach the broker: tcp://HOST:PORT"},
 	{"expires", "how long the token works, at most 30d (24h)"},
+	{"failures", "so many failures ban (10)"},
+	{"follow", "go on with what comes, until interrupted"},
 	{"for", "how long: 90s, 5m, 1h30m, 7d"},
-	{"force", "allow what is wider than /16, or /32 for IPv6"},
+	{"force", "allow what is wider than the policy says, or do not ask the nodes"},
 	{"help", "this text"},
 	{"identity", "who you are: an identity file ($KBAN_IDENTITY, or /etc/kban/operator.id)"},
 	{"keep-safe", "keep its safe ranges"},
+	{"log", "which log the lines are from: only its rules are tried (any)"},
+	{"kind", "only events of this kind; as often as you like"},
 	{"mdoc", "as mdoc, for the manual"},
 	{"name", "the operator's name (operator)"},
 	{"node", "whose range"},
@@ -144,9 +198,11 @@ static const struct {
 	{"output", "table, json, jsonl, tsv or csv; -o for short"},
 	{"purge", "end its bans now; also of one that was revoked before"},
 	{"quiet", "no messages besides errors; -q for short"},
-	{"reason", "why, for the record; at most 256 bytes"},
+	{"reason", "why, for the record; at most 256 bytes; --why is the same"},
 	{"role", "node, operator, feeder or reader"},
-	{"rules", "these rules instead of the built-in ones"},
+	{"rules", "rules that are tried before the built-in ones; as often as you like"},
+	{"test", "run the rules' own test lines"},
+	{"since", "from how long ago on: 90s, 1h30m, 7d; all"},
 	{"timeout", "how long to wait for answers (5s)"},
 	{"token-file", "read the token from here; - is stdin"},
 	{"version", "print the version; -V for short"},

@@ -1,19 +1,14 @@
 /* SPDX-License-Identifier: MPL-2.0
  *
- * `explain`: what each line of a log means to the rules. Any size in constant memory: a line longer
- * than what a node reads (LINE_MAX_BYTES) is, as there, no line of any rule.
+ * `explain`: what each line of a log means to the rules; and `explain --test`, whether the rules
+ * read their own test lines as they say.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "cli/command.h"
-#include "node/rules.h"
-
-#define LINE_MAX_BYTES 65536
-#define BUFFER	       (1 << 16)
+#include "cli/lines.h"
+#include "cli/rulebook.h"
 
 static const struct output_column columns[] = {
 	{"line_no", OUTPUT_NUMBER, 7, OUTPUT_ALL}, {"rule", OUTPUT_TEXT, 20, OUTPUT_ALL},
@@ -22,14 +17,23 @@ static const struct output_column columns[] = {
 	{NULL, OUTPUT_TEXT, 0, OUTPUT_ALL},
 };
 
+static const struct output_column test_columns[] = {
+	{"rule", OUTPUT_TEXT, 0, OUTPUT_ALL},
+	{"line", OUTPUT_TEXT, 0, OUTPUT_ALL},
+	{"expected", OUTPUT_TEXT, 0, OUTPUT_ALL},
+	{"found", OUTPUT_TEXT, 0, OUTPUT_ALL},
+	{"ok", OUTPUT_BOOL, 0, OUTPUT_ALL},
+	{"file", OUTPUT_TEXT, 0, OUTPUT_PROGRAMS},
+	{"file_line", OUTPUT_NUMBER, 0, OUTPUT_PROGRAMS},
+	{NULL, OUTPUT_TEXT, 0, OUTPUT_ALL},
+};
+
 struct explain {
 	const struct context *ctx;
 	struct rules *rules;
+	struct rules_source source;
 	struct output *o;
 	uint64_t lines, matched, failures, bans, successes, too_long;
-	char line[LINE_MAX_BYTES];
-	size_t len;
-	bool long_line; /* the rest of it is skipped */
 };
 
 static void verdict_count(struct explain *x, enum rules_verdict v)
@@ -55,59 +59,34 @@ static void row_write(struct explain *x, const struct rules_match *m, bool known
 	output_string(x->o, rules_verdict_name(known ? m->verdict : RULES_NONE));
 }
 
-static void line_end(struct explain *x)
+static void line_take(void *arg, const char *line, size_t len)
 {
+	struct explain *x = arg;
 	struct rules_match m = {0};
-	size_t len = x->len && x->line[x->len - 1] == '\r' ? x->len - 1 : x->len;
 
 	x->lines++;
-	bool known = !x->long_line && rules_match(x->rules, x->line, len, &m);
+	bool known = line && rules_match_from(x->rules, &x->source, line, len, &m);
 	x->matched += known;
-	x->too_long += x->long_line;
+	x->too_long += !line;
 	if (known)
 		verdict_count(x, m.verdict);
 	row_write(x, &m, known);
-	x->len = 0;
-	x->long_line = false;
 }
 
-static void bytes_take(struct explain *x, const char *p, size_t n)
+static bool somebody_reads(void *arg, size_t n)
 {
-	while (n) {
-		const char *newline = memchr(p, '\n', n);
-		size_t part = newline ? (size_t)(newline - p) : n;
-		size_t room = LINE_MAX_BYTES - x->len;
-		size_t kept = part < room ? part : room;
-		memcpy(x->line + x->len, p, kept);
-		x->len += kept;
-		x->long_line |= kept < part;
-		if (newline)
-			line_end(x);
-		p += part + (newline ? 1 : 0);
-		n -= part + (newline ? 1 : 0);
-	}
+	(void)n;
+	return !ferror(((struct explain *)arg)->ctx->out);
 }
 
 static int stream_read(struct explain *x, int fd, const char *name)
 {
-	char buffer[BUFFER];
+	const struct lines_calls calls = {line_take, somebody_reads, x, -1};
+	int r = lines_read(fd, &calls);
 
-	for (;;) {
-		ssize_t n = read(fd, buffer, sizeof(buffer));
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return cli_fail(x->ctx, CLI_FAILED, "cannot read %s: %s", name,
-					strerror(errno));
-		if (!n)
-			break;
-		bytes_take(x, buffer, (size_t)n);
-		if (ferror(x->ctx->out)) /* nobody reads any more */
-			return cli_fail(x->ctx, CLI_FAILED, "cannot write to stdout");
-	}
-	if (x->len || x->long_line) /* the last line has no newline */
-		line_end(x);
-	return 0;
+	if (r == LINES_STOPPED)
+		return cli_fail(x->ctx, CLI_FAILED, "cannot write to stdout");
+	return r ? cli_fail(x->ctx, CLI_FAILED, "cannot read %s: %s", name, strerror(-r)) : 0;
 }
 
 static void summary_say(const struct explain *x)
@@ -118,20 +97,7 @@ static void summary_say(const struct explain *x)
 		(unsigned long long)(x->lines - x->matched), (unsigned long long)x->failures,
 		(unsigned long long)x->bans, (unsigned long long)x->successes,
 		x->too_long ? "; lines over 64 KiB were skipped" : "");
-}
-
-static int rules_open(const struct context *ctx, struct rules **out)
-{
-	const char *path = args_get(&ctx->args, "rules");
-	char *error = NULL;
-	int r = path ? rules_load(out, path, &error) : rules_default(out);
-
-	if (!r)
-		return 0;
-	if (!error)
-		error = kban_asprintf("cannot load %s: %s", path ? path : "the built-in rules",
-				      r < 0 ? strerror(-r) : "malformed");
-	return cli_fail_with(ctx, CLI_FAILED, error);
+	rulebook_say_slow(x->ctx, x->rules);
 }
 
 static void explain_free(struct explain *x)
@@ -150,22 +116,72 @@ static void explain_output(struct explain *x)
 	output_new(&x->o, x->ctx->out, columns, &options);
 }
 
-int explain_run(struct context *ctx)
-{
-	kban_auto(explain_free) struct explain *x = kban_zalloc(sizeof(*x));
-	const char *path = args_word(&ctx->args, 0);
-	bool standard = !path || !strcmp(path, "-");
-	kban_auto(kban_close) int fd = -1;
+struct testing {
+	struct output *o;
+	unsigned tests, failed, untested;
+};
 
-	x->ctx = ctx;
-	int r = rules_open(ctx, &x->rules);
+static void test_write(void *arg, const struct rules_test *t)
+{
+	struct testing *testing = arg;
+
+	testing->tests += t->text != NULL;
+	testing->failed += t->text && !t->ok;
+	testing->untested += !t->text;
+	output_string(testing->o, t->rule);
+	output_string(testing->o, t->text);
+	output_string(testing->o, t->expected);
+	output_string(testing->o, t->found);
+	if (t->text)
+		output_bool(testing->o, t->ok);
+	else
+		output_null(testing->o);
+	output_string(testing->o, t->file);
+	output_number(testing->o, t->line);
+}
+
+static int test_run(struct context *ctx)
+{
+	kban_auto(rules_free) struct rules *rules = NULL;
+	kban_auto(output_free) struct output *o = NULL;
+	struct testing t = {0};
+
+	if (args_word(&ctx->args, 0))
+		return cli_fail(ctx, CLI_USAGE, "--test reads the rules' own lines, and no FILE");
+	int r = rulebook_open(ctx, &rules, true);
 	if (r)
 		return r;
-	if (!standard && (fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
-		return cli_fail(ctx, errno == ENOENT ? CLI_NOT_FOUND : CLI_FAILED,
-				"cannot read %s: %s", path, strerror(errno));
+	cli_output(&o, ctx, test_columns, "tests", kban_wall_ms(ctx->clock));
+	t.o = o;
+	rules_each_test(rules, test_write, &t);
+	r = cli_output_end(ctx, o);
+	if (r)
+		return r;
+	cli_say(ctx, "%u tests: %u ok, %u failed; %u rules without a test", t.tests,
+		t.tests - t.failed, t.failed, t.untested);
+	return t.failed ? CLI_FAILED : CLI_OK;
+}
+
+int explain_run(struct context *ctx)
+{
+	if (args_flag(&ctx->args, "test"))
+		return test_run(ctx);
+
+	kban_auto(explain_free) struct explain *x = kban_zalloc(sizeof(*x));
+	const char *path = args_word(&ctx->args, 0);
+	kban_auto(kban_close) int fd = -1;
+
+	path = path ? path : "-";
+	x->ctx = ctx;
+	int r = rulebook_source(ctx, &x->source);
+	if (!r)
+		r = rulebook_open(ctx, &x->rules, false);
+	if (!r)
+		r = rulebook_file(ctx, path, &fd);
+	if (r)
+		return r;
 	explain_output(x);
-	r = stream_read(x, standard ? STDIN_FILENO : fd, standard ? "stdin" : path);
+	r = stream_read(x, fd, strcmp(path, "-") ? path : "stdin");
 	if (!r)
 		r = cli_output_end(ctx, x->o);
 	if (!r)

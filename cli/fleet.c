@@ -100,7 +100,8 @@ static bool has_it(const struct verify_member *m, uint32_t epoch, uint64_t seq)
 
 static bool counts(const struct verify_member *m)
 {
-	return m->role == KBAN_ROLE_NODE && m->granted && !m->revoked_seq && m->state != VERIFY_WATCHING;
+	return m->role == KBAN_ROLE_NODE && m->granted && !m->revoked_seq &&
+	       m->state != VERIFY_WATCHING;
 }
 
 static void wait_count(const struct verify *v, uint32_t epoch, uint64_t seq, size_t *have,
@@ -127,6 +128,39 @@ static int wait_missing(const struct fleet *f, uint32_t epoch, uint64_t seq, siz
 			fprintf(ctx->err, "  %s (%s)\n", m->name, verify_state_name(m->state));
 	}
 	return CLI_DEGRADED;
+}
+
+void fleet_count(const struct fleet *f, uint32_t epoch, uint64_t seq, size_t *have, size_t *all)
+{
+	wait_count(f->verify, epoch, seq, have, all);
+}
+
+/* A node that answers, and whose kernel is a moment behind its ledger. */
+static bool anybody_about(const struct verify *v, uint32_t epoch, uint64_t seq)
+{
+	for (size_t i = 0; i < verify_members_n(v); i++) {
+		const struct verify_member *m = verify_member(v, i);
+		if (counts(m) && m->fresh && m->state != VERIFY_FORK &&
+		    m->state != VERIFY_KERNEL_FAILED && !has_it(m, epoch, seq))
+			return true;
+	}
+	return false;
+}
+
+int fleet_settle(struct fleet *f, uint32_t epoch, uint64_t seq, uint64_t limit_ms)
+{
+	const struct kban_clock *clock = f->session->ctx->clock;
+	uint64_t start = kban_boot_ms(clock);
+
+	for (uint64_t pause = PAUSE_MIN_MS;
+	     anybody_about(f->verify, epoch, seq) && kban_boot_ms(clock) - start < limit_ms;
+	     pause = pause * 2 < PAUSE_MAX_MS ? pause * 2 : PAUSE_MAX_MS) {
+		client_pause(f->session->client, pause);
+		int r = fleet_gather(f, limit_ms);
+		if (r)
+			return r;
+	}
+	return 0;
 }
 
 int fleet_wait(struct fleet *f, uint32_t epoch, uint64_t seq, size_t n, size_t *have, size_t *all)

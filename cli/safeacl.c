@@ -3,6 +3,7 @@
 
 #include "cli/fleet.h"
 #include "cli/rows.h"
+#include "cli/safeacl.h"
 
 static const struct output_column columns[] = {
 	{"prefix", OUTPUT_TEXT, 0, OUTPUT_ALL}, {"state", OUTPUT_TEXT, 0, OUTPUT_ALL},
@@ -16,7 +17,7 @@ struct listing {
 	struct output *o;
 };
 
-static const char *state_name(uint32_t state)
+const char *safe_state_name(uint32_t state)
 {
 	static const char *const names[] = {
 		[LEDGER_SAFE_ACTIVE] = "active",
@@ -40,7 +41,7 @@ static void rows_write(void *arg, const struct kban_answer *a)
 		bool counts = row->state == LEDGER_SAFE_ACTIVE ||
 			      row->state == LEDGER_SAFE_APPROVED;
 		output_string(l->o, kban_prefix_format(&row->prefix, text));
-		output_tone(l->o, state_name(row->state), counts ? OUTPUT_GOOD : OUTPUT_WARN);
+		output_tone(l->o, safe_state_name(row->state), counts ? OUTPUT_GOOD : OUTPUT_WARN);
 		output_text(l->o, row->author);
 		output_string(l->o, kban_role_name(row->role));
 		output_time(l->o, row->since_ms);
@@ -84,7 +85,7 @@ static void near_name(void *arg, const struct kban_answer *a)
 		kban_auto(kban_free) void *author = cli_escaped(row->author.s, row->author.n);
 		fprintf(n->ctx->err, "  there is %s, by %s, %s\n",
 			kban_prefix_format(&row->prefix, text), (char *)author,
-			state_name(row->state));
+			safe_state_name(row->state));
 	}
 }
 
@@ -139,6 +140,32 @@ static int width_checked(const struct context *ctx, const struct kban_prefix *p)
 	return 0;
 }
 
+static void nested_name(void *arg, const struct kban_answer *a)
+{
+	const struct near_ranges *n = arg;
+	char text[KBAN_PREFIX_TEXT];
+
+	for (size_t i = 0; i < a->safes_n; i++) {
+		const struct kban_safe_row *row = &a->safes[i];
+		if (kban_prefix_equal(&row->prefix, n->prefix) ||
+		    !kban_prefix_overlaps(&row->prefix, n->prefix))
+			continue;
+		kban_auto(kban_free) void *author = cli_escaped(row->author.s, row->author.n);
+		cli_say(n->ctx, "  it %s %s, by %s, %s",
+			kban_prefix_covers(&row->prefix, n->prefix) ? "lies inside" : "holds",
+			kban_prefix_format(&row->prefix, text), (char *)author,
+			safe_state_name(row->state));
+	}
+}
+
+/* Ranges may lie inside one another: each counts as long as it is there, so that is only named. */
+static int nested_show(struct session *s, const struct kban_prefix *p)
+{
+	if (s->ctx->quiet || s->identity.role != KBAN_ROLE_OPERATOR)
+		return 0;
+	return rows_each(s, KBAN_QUERY_SAFE, NULL, nested_name, &(struct near_ranges){s->ctx, p});
+}
+
 int safeacl_add(struct context *ctx)
 {
 	kban_auto(session_free) struct session *s = NULL;
@@ -152,9 +179,12 @@ int safeacl_add(struct context *ctx)
 	int r = width_checked(ctx, &e.safe_add.prefix);
 	if (!r)
 		r = session_open(&s, ctx, SESSION_REPORT);
-	return r ? r
-		 : safe_report(s, &e, &e.safe_add.prefix,
-			       "is safe on every node; its bans are lifted");
+	if (!r)
+		r = safe_report(s, &e, &e.safe_add.prefix,
+				"is safe on every node; its bans are lifted");
+	if (!r)
+		nested_show(s, &e.safe_add.prefix);
+	return r;
 }
 
 int safeacl_remove(struct context *ctx)

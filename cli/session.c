@@ -152,7 +152,7 @@ static int report_submit(struct session *s, struct kban_report *report,
 	return r ? cli_fail_with(s->ctx, r, error) : 0;
 }
 
-int session_report(struct session *s, struct kban_event *events, size_t n,
+int session_submit(struct session *s, struct kban_event *events, size_t n,
 		   struct kban_message **receipt)
 {
 	const struct kban_welcome *w = client_welcome(s->client);
@@ -165,8 +165,14 @@ int session_report(struct session *s, struct kban_event *events, size_t n,
 	};
 	int r = counter_next(s, &report.counter);
 
-	if (!r)
-		r = report_submit(s, &report, receipt);
+	return r ? r : report_submit(s, &report, receipt);
+}
+
+int session_report(struct session *s, struct kban_event *events, size_t n,
+		   struct kban_message **receipt)
+{
+	int r = session_submit(s, events, n, receipt);
+
 	if (r)
 		return r;
 	if ((*receipt)->receipt.refusal && (*receipt)->receipt.refusal != KBAN_REFUSAL_DUPLICATE) {

@@ -39,6 +39,9 @@ KBAN_DEFINE_AUTO(struct session *, session_free)
  * is in the log already (`duplicate` after a lost connection) is a success without outcomes. */
 int session_report(struct session *s, struct kban_event *events, size_t n,
 		   struct kban_message **receipt) kban_must_check;
+/* The same, and a refusal of the whole report is not said, but left in the receipt. */
+int session_submit(struct session *s, struct kban_event *events, size_t n,
+		   struct kban_message **receipt) kban_must_check;
 int session_ask(struct session *s, const struct kban_query *q,
 		struct kban_message **answer) kban_must_check;
 /* Broker time, as near as it is known. */

@@ -42,9 +42,11 @@ struct failure {
 };
 
 struct window {
-	char service[KBAN_RULE_MAX + 1];
+	char name[KBAN_RULE_MAX + 1]; /* the service's, or the rule's */
 	struct kban_prefix offender;
 	bool open;
+	bool own;		 /* of a rule */
+	uint32_t check_s;
 	uint64_t newest_ms;	 /* line time of the failure that came last */
 	uint32_t older, younger; /* neighbours in the list by arrival */
 	uint32_t end;		 /* place in the ring behind the last failure */
@@ -55,13 +57,21 @@ struct window {
 struct detector {
 	struct detector_config config;
 	uint8_t key[crypto_shorthash_KEYBYTES];
-	uint64_t check_ms, keep_ms;
 	uint32_t ring; /* failures that a ring holds */
 	uint32_t windows;
 	struct window *window;
 	struct failure *failures; /* windows rings of ring failures */
 	uint32_t oldest, youngest;
+	uint32_t hand; /* goes round the slots: a long window hides no shorter one that has expired */
 	uint64_t open, given_up;
+};
+
+/* Whose window a line counts in, and what fills it. */
+struct counted {
+	struct kban_prefix offender;
+	const char *name;
+	bool own;
+	uint32_t failures, check_s, block_s;
 };
 
 static uint32_t clamp(uint32_t v, uint32_t min, uint32_t max)
@@ -83,6 +93,13 @@ static uint64_t distance(uint64_t a, uint64_t b)
 	return a > b ? a - b : b - a;
 }
 
+static uint32_t ring_size(uint32_t failures, uint32_t failures_max)
+{
+	uint32_t most = failures > failures_max ? failures : failures_max;
+
+	return clamp(most, RING_MIN, FAILURES_MAX);
+}
+
 void detector_new(struct detector **out, const struct detector_config *config, const uint8_t hash_key[16])
 {
 	struct detector *d = kban_zalloc(sizeof(*d));
@@ -91,9 +108,7 @@ void detector_new(struct detector **out, const struct detector_config *config, c
 	d->config.failures = clamp(config->failures, 1, FAILURES_MAX);
 	d->config.check_s = clamp(config->check_s, 1, CHECK_MAX_S);
 	memcpy(d->key, hash_key, sizeof(d->key));
-	d->check_ms = d->config.check_s * 1000ULL;
-	d->keep_ms = d->check_ms > PAIR_MS ? d->check_ms : PAIR_MS;
-	d->ring = d->config.failures > RING_MIN ? d->config.failures : RING_MIN;
+	d->ring = ring_size(d->config.failures, config->failures_max);
 	d->windows = round_up(clamp(config->max_windows, 1, WINDOWS_MAX));
 	while (d->windows > BUCKET_SLOTS && (uint64_t)d->windows * d->ring * sizeof(struct failure) > RINGS_BYTES)
 		d->windows /= 2;
@@ -140,21 +155,39 @@ static void window_close(struct detector *d, struct window *w)
 	d->open--;
 }
 
+static uint64_t check_ms(const struct window *w)
+{
+	return w->check_s * 1000ULL;
+}
+
+static uint64_t keep_ms(const struct window *w)
+{
+	return check_ms(w) > PAIR_MS ? check_ms(w) : PAIR_MS;
+}
+
 /* Nothing in it can matter to a line of now_ms or later. Times may go back, so what came last need not be the
  * youngest; but all that counts lies within keep_ms of it. */
-static bool window_expired(const struct detector *d, const struct window *w, uint64_t now_ms)
+static bool window_expired(const struct window *w, uint64_t now_ms)
 {
-	return w->newest_ms + 2 * d->keep_ms < now_ms;
+	return w->newest_ms + 2 * keep_ms(w) < now_ms;
 }
 
 /* A few at a time, so that no line pays for all. */
 static void expire_some(struct detector *d, uint64_t now_ms)
 {
+	if (now_ms < STEP_BACK_MS)
+		return;
+	now_ms -= STEP_BACK_MS;
 	for (unsigned i = 0; i < EXPIRE_STEP && d->oldest != NONE; i++) {
-		if (now_ms < STEP_BACK_MS || !window_expired(d, &d->window[d->oldest], now_ms - STEP_BACK_MS))
-			return;
+		if (!window_expired(&d->window[d->oldest], now_ms))
+			break;
 		window_close(d, &d->window[d->oldest]);
 	}
+	struct window *w = &d->window[d->hand];
+
+	d->hand = (d->hand + 1) & (d->windows - 1);
+	if (w->open && window_expired(w, now_ms))
+		window_close(d, w);
 }
 
 static uint64_t hash_bytes(const struct detector *d, const void *p, size_t n)
@@ -167,25 +200,26 @@ static uint64_t hash_bytes(const struct detector *d, const void *p, size_t n)
 	return h;
 }
 
-static struct window *bucket_of(const struct detector *d, const struct kban_prefix *offender, const char *service)
+static struct window *bucket_of(const struct detector *d, const struct counted *c)
 {
-	uint8_t key[sizeof(*offender) + KBAN_RULE_MAX];
-	size_t n = strnlen(service, KBAN_RULE_MAX);
+	uint8_t key[sizeof(c->offender) + 1 + KBAN_RULE_MAX];
+	size_t n = strnlen(c->name, KBAN_RULE_MAX), at = sizeof(c->offender);
 
-	memcpy(key, offender, sizeof(*offender));
-	memcpy(key + sizeof(*offender), service, n);
-	uint64_t h = hash_bytes(d, key, sizeof(*offender) + n);
+	memcpy(key, &c->offender, at);
+	key[at++] = c->own;
+	memcpy(key + at, c->name, n);
+	uint64_t h = hash_bytes(d, key, at + n);
 	return d->window + (h & (d->windows / BUCKET_SLOTS - 1)) * BUCKET_SLOTS;
 }
 
-static struct window *window_find(const struct detector *d, const struct kban_prefix *offender,
-				  const char *service)
+static struct window *window_find(const struct detector *d, const struct counted *c)
 {
-	struct window *bucket = bucket_of(d, offender, service);
+	struct window *bucket = bucket_of(d, c);
 
 	for (unsigned i = 0; i < BUCKET_SLOTS; i++) {
 		struct window *w = &bucket[i];
-		if (w->open && kban_prefix_equal(&w->offender, offender) && strcmp(w->service, service) == 0)
+		if (w->open && w->own == c->own && kban_prefix_equal(&w->offender, &c->offender) &&
+		    strcmp(w->name, c->name) == 0)
 			return w;
 	}
 	return NULL;
@@ -201,19 +235,19 @@ static struct window *window_claim(struct detector *d, struct window *bucket, ui
 			w = &bucket[i];
 	}
 	if (w->open) {
-		d->given_up += !window_expired(d, w, now_ms);
+		d->given_up += !window_expired(w, now_ms);
 		window_close(d, w);
 	}
 	return w;
 }
 
-static struct window *window_open(struct detector *d, const struct kban_prefix *offender, const char *service,
-				  uint64_t now_ms)
+static struct window *window_open(struct detector *d, const struct counted *c, uint64_t now_ms)
 {
-	struct window *w = window_claim(d, bucket_of(d, offender, service), now_ms);
+	struct window *w = window_claim(d, bucket_of(d, c), now_ms);
 
-	*w = (struct window){.offender = *offender, .open = true, .newest_ms = now_ms};
-	memcpy(w->service, service, strnlen(service, KBAN_RULE_MAX));
+	*w = (struct window){.offender = c->offender, .open = true, .own = c->own, .check_s = c->check_s,
+			     .newest_ms = now_ms};
+	memcpy(w->name, c->name, strnlen(c->name, KBAN_RULE_MAX));
 	list_append(d, w);
 	d->open++;
 	return w;
@@ -236,15 +270,17 @@ static uint64_t failure_ms(const struct window *w, const struct failure *f)
 /* Forgets what is too far from a line of line_ms: from the last failure that is, back. */
 static void window_slide(const struct detector *d, struct window *w, uint64_t line_ms)
 {
+	uint64_t check = check_ms(w), keep = keep_ms(w);
+
 	if (distance(w->newest_ms, line_ms) > 2 * (uint64_t)CHECK_MAX_S * 1000) {
 		w->kept = w->live = 0;
 		return;
 	}
 	for (uint32_t back = 0; back < w->kept; back++) {
 		uint64_t far = distance(failure_ms(w, failure_at(d, w, back)), line_ms);
-		if (far > d->check_ms && back < w->live)
+		if (far > check && back < w->live)
 			w->live = back;
-		if (far > d->keep_ms)
+		if (far > keep)
 			w->kept = back;
 	}
 }
@@ -279,16 +315,16 @@ static void window_add(struct detector *d, struct window *w, enum rules_half hal
 	list_append(d, w);
 }
 
-static void offence_fill(const struct detector *d, const struct rules_match *m, struct detector_offence *out,
+static void offence_fill(const struct counted *c, const struct rules_match *m, struct detector_offence *out,
 			 uint64_t line_ms)
 {
 	*out = (struct detector_offence){
-		.prefix = kban_prefix_offender(&m->address),
+		.prefix = c->offender,
 		.rule = m->rule,
 		.count = 1,
 		.first_ms = line_ms,
 		.last_ms = line_ms,
-		.block_s = d->config.block_s,
+		.block_s = c->block_s,
 	};
 	memcpy(out->service, m->service, strnlen(m->service, KBAN_RULE_MAX));
 }
@@ -303,21 +339,37 @@ static void offence_count(const struct detector *d, const struct window *w, stru
 	}
 }
 
+static struct counted counted_in(const struct detector *d, const struct rules_match *m)
+{
+	const struct detector_config *config = &d->config;
+	const struct rules_limits none = {0}, *own = m->own ? m->own : &none;
+
+	return (struct counted){
+		.offender = kban_prefix_offender(&m->address),
+		.name = m->own ? m->rule : m->service,
+		.own = m->own != NULL,
+		.failures = own->failures ? clamp(own->failures, 1, d->ring) : config->failures,
+		.check_s = own->check_s ? clamp(own->check_s, 1, CHECK_MAX_S) : config->check_s,
+		.block_s = own->block_s ? own->block_s : config->block_s,
+	};
+}
+
 static bool feed_failure(struct detector *d, const struct rules_match *m, uint64_t line_ms,
 			 struct detector_offence *out)
 {
-	struct kban_prefix offender = kban_prefix_offender(&m->address);
-	struct window *w = window_find(d, &offender, m->service);
+	struct counted c = counted_in(d, m);
+	struct window *w = window_find(d, &c);
 	uint32_t host = (uint32_t)hash_bytes(d, &m->address, sizeof(m->address)) >> 2;
 
 	if (w && window_pair(d, w, m->half, host, line_ms))
 		return false;
 	if (!w)
-		w = window_open(d, &offender, m->service, line_ms);
+		w = window_open(d, &c, line_ms);
+	w->check_s = c.check_s;
 	window_add(d, w, m->half, host, line_ms);
-	if (w->live < d->config.failures)
+	if (w->live < c.failures)
 		return false;
-	offence_fill(d, m, out, line_ms);
+	offence_fill(&c, m, out, line_ms);
 	offence_count(d, w, out);
 	w->live = 0;
 	return true;
@@ -325,8 +377,10 @@ static bool feed_failure(struct detector *d, const struct rules_match *m, uint64
 
 static bool feed_ban(struct detector *d, const struct rules_match *m, uint64_t line_ms, struct detector_offence *out)
 {
-	offence_fill(d, m, out, line_ms);
-	struct window *w = window_find(d, &out->prefix, m->service);
+	struct counted c = counted_in(d, m);
+	struct window *w = window_find(d, &c);
+
+	offence_fill(&c, m, out, line_ms);
 	if (w)
 		w->live = 0;
 	return true;
@@ -350,6 +404,37 @@ bool detector_feed(struct detector *d, const struct rules_match *m, uint64_t lin
 	return false;
 }
 
+/* The newest failures of one window, from an old detector's ring into a window of the new one. */
+static void window_move(struct detector *to, const struct detector *from, const struct window *w)
+{
+	const struct counted c = {.offender = w->offender, .name = w->name, .own = w->own, .check_s = w->check_s};
+	struct window *n = window_open(to, &c, w->newest_ms);
+
+	n->kept = w->kept < to->ring ? w->kept : to->ring;
+	n->live = w->live < n->kept ? w->live : n->kept;
+	n->end = n->kept % to->ring;
+	for (uint32_t back = 0; back < n->kept; back++)
+		*failure_at(to, n, back) = *failure_at(from, w, back);
+}
+
+void detector_reserve(struct detector *d, uint32_t failures_max)
+{
+	struct detector_config config = d->config;
+	struct detector *bigger;
+
+	if (ring_size(config.failures, failures_max) <= d->ring)
+		return;
+	config.failures_max = failures_max;
+	detector_new(&bigger, &config, d->key);
+	for (uint32_t i = d->oldest; i != NONE; i = d->window[i].younger)
+		window_move(bigger, d, &d->window[i]);
+	bigger->given_up += d->given_up;
+	free(d->window);
+	free(d->failures);
+	*d = *bigger;
+	free(bigger);
+}
+
 void detector_clear(struct detector *d, const struct kban_prefix *prefix)
 {
 	for (uint32_t i = d->oldest; i != NONE;) {
@@ -366,11 +451,11 @@ uint64_t detector_oldest(const struct detector *d, uint64_t now_ms)
 
 	for (uint32_t i = d->oldest; i != NONE; i = d->window[i].younger) {
 		const struct window *w = &d->window[i];
-		if (window_expired(d, w, now_ms))
+		if (window_expired(w, now_ms))
 			continue;
 		for (uint32_t back = 0; back < w->live; back++) {
 			uint64_t ms = failure_ms(w, failure_at(d, w, back));
-			if (ms < oldest && ms + d->check_ms >= now_ms)
+			if (ms < oldest && ms + check_ms(w) >= now_ms)
 				oldest = ms;
 		}
 	}

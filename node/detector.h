@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MPL-2.0
  *
  * The detector: a sliding window per (service, offender), where an offender is kban_prefix_offender() of an
- * address: an IPv4 address, an IPv6 /64, or one address inside 64:ff9b::/96. Kerio's defaults: 10 failures
- * within 60 s ban for 300 s. Pure: line time is passed in, memory is fixed at creation (buckets of eight
- * slots; a full bucket gives up the one whose newest failure is oldest).
+ * address: an IPv4 address, an IPv6 /64, or one address inside 64:ff9b::/96. A rule with limits of its own
+ * (rules.h) has a window per (rule, offender) instead; what it does not set is the configuration's.
+ * Kerio's defaults: 10 failures within 60 s ban for 300 s. Pure: line time is passed in, memory is fixed at
+ * creation (buckets of eight slots; a full bucket gives up the one whose newest failure is oldest).
  */
 #ifndef KBAN_NODE_DETECTOR_H
 #define KBAN_NODE_DETECTOR_H
@@ -15,6 +16,7 @@ struct detector_config {
 	uint32_t check_s;    /* CheckTime, default 60 */
 	uint32_t block_s;    /* BlockTime, default 300 */
 	uint32_t max_windows; /* default 65536; rounded up to a power of two */
+	uint32_t failures_max; /* the most that a rule of its own asks for; 0: none does */
 };
 extern const struct detector_config detector_defaults;
 
@@ -39,6 +41,9 @@ KBAN_DEFINE_AUTO(struct detector *, detector_free)
  * older than the window's newest counts at its own time. */
 bool detector_feed(struct detector *d, const struct rules_match *m, uint64_t line_ms,
 		   struct detector_offence *out) kban_must_check;
+/* Makes room for a rule that asks for so many failures: its windows stay, but for what no longer fits when
+ * their rings grow. To be called when the rules change. */
+void detector_reserve(struct detector *d, uint32_t failures_max);
 /* Forgets every window of offenders that overlap the prefix (an unban, or a safe range). */
 void detector_clear(struct detector *d, const struct kban_prefix *prefix);
 /* The oldest line time that can still matter to a window at now_ms; now_ms when none is open. */

@@ -4,16 +4,15 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "node/bytes.h"
+#include "node/rules_time.h"
 #include "proto/log.h"
 
 #define FUTURE_MS                                                                                  \
 	300000 /* a line from further ahead has a wrong time: now is nearer to the truth */
 #define LIVE_MS	       2000 /* a younger line is as good as now */
 #define ZONE_MS	       600000 /* a new line that looks so old has another zone or clock */
-#define AUTUMN_S       3600 /* by so much clocks are set back */
 #define STORE_EVERY_MS 1000
 #define MARK_EVERY_MS  1000
 #define MARKS	       512
@@ -127,42 +126,11 @@ static void marks_oldest(struct follow *f, uint64_t now_ms, struct tail_position
 
 /* Lines ---------------------------------------------------------------------------------------- */
 
-/* Whether clocks showed the same time of day at both moments: they were set back in between. */
-static bool shown_twice(time_t a, time_t b)
-{
-	struct tm ta, tb;
-
-	return localtime_r(&a, &ta) && localtime_r(&b, &tb) && ta.tm_mday == tb.tm_mday &&
-	       ta.tm_hour == tb.tm_hour && ta.tm_min == tb.tm_min;
-}
-
-/* In the hour that comes twice in autumn mktime() takes whichever it met last. Of the two the later
- * one counts that is not still to come: a line seen live is never an hour old. */
-static time_t local_to_utc(struct tm *tm, time_t latest)
-{
-	tm->tm_isdst = -1;
-	time_t t = mktime(tm);
-
-	if (t + AUTUMN_S <= latest && shown_twice(t, t + AUTUMN_S))
-		return t + AUTUMN_S;
-	if (t > latest && shown_twice(t, t - AUTUMN_S))
-		return t - AUTUMN_S;
-	return t;
-}
-
 static uint64_t line_time(const struct follow *f, const struct rules_match *m)
 {
-	uint64_t now = kban_wall_ms(f->config.clock), latest = now + FUTURE_MS;
-	time_t local = (time_t)m->local_s;
-	struct tm tm;
+	uint64_t now = kban_wall_ms(f->config.clock), latest = now + FUTURE_MS, ms;
 
-	if (!m->has_time || !gmtime_r(&local, &tm))
-		return now;
-	time_t utc = local_to_utc(&tm, (time_t)(latest / 1000));
-
-	if (utc <= 0 || (uint64_t)utc * 1000 > latest)
-		return now;
-	return (uint64_t)utc * 1000;
+	return rules_time(&ms, m, latest) && ms <= latest ? ms : now;
 }
 
 /* What is left of a block for an offence found in a backlog. A line's time has no fraction, so what
@@ -230,12 +198,15 @@ static void take_line(void *arg, const struct tail_line *line)
 	struct detector_offence found;
 	bool replay = still_replaying(f, line);
 
-	if (!rules_match(f->config.rules, line->text, line->len, &m) || !m.has_address)
+	if (!rules_match_from(f->config.rules, &rules_kerio_security, line->text, line->len, &m) || !m.has_address)
 		return;
 	if (m.verdict != RULES_FAILURE && m.verdict != RULES_BAN)
 		return;
 	uint64_t line_ms = line_time(f, &m);
+	struct kban_prefix offender = kban_prefix_offender(&m.address);
 
+	if (replay && node_forgiven(f->config.node, &offender, line_ms))
+		return;
 	mark_line(f, line, line_ms);
 	if (detector_feed(f->config.detector, &m, line_ms, &found) && !replay)
 		report(f, &found, line);
@@ -315,6 +286,12 @@ int follow_read(struct follow *f)
 	int r = store_places(f);
 
 	return r ? r : n == FOLLOW_LINES_MAX;
+}
+
+void follow_rules(struct follow *f, const struct rules *rules)
+{
+	f->config.rules = rules;
+	detector_reserve(f->config.detector, rules_failures_max(rules));
 }
 
 int follow_fd(const struct follow *f)

@@ -34,6 +34,8 @@ int follow_new(struct follow **out, const struct follow_config *config) kban_mus
 void follow_free(struct follow *f);
 KBAN_DEFINE_AUTO(struct follow *, follow_free)
 
+/* Reads what comes by other rules; windows stay. Keeps them instead of those that it had. */
+void follow_rules(struct follow *f, const struct rules *rules);
 /* To poll for reading. */
 int follow_fd(const struct follow *f);
 /* Handles at most FOLLOW_LINES_MAX lines and makes their offences durable. To be called when the

@@ -41,6 +41,7 @@ struct app {
 	struct dealer *dealer;
 	struct node *node;
 	struct follow *follow;
+	const char *config;
 	uint64_t batch; /* the newest one that was sent to the child */
 	bool follow_soon;
 	int failed;
@@ -175,12 +176,37 @@ static void on_log(void *arg)
 	}
 }
 
+/* The list of files comes from the configuration as it is now; the rest of that is read at start only. */
+static int reload_rules(struct app *a, char **error)
+{
+	struct options options = {0};
+	struct rules *rules = NULL;
+	int r = options_load(&options, a->config, error);
+
+	if (r)
+		return r;
+	r = options_rules(&options, &rules, error);
+	options_free(&options);
+	if (r)
+		return r;
+	follow_rules(a->follow, rules);
+	rules_free(a->rules);
+	a->rules = rules;
+	return 0;
+}
+
 static void on_signal(void *arg, int signo)
 {
-	(void)arg;
-	if (signo == SIGHUP)
-		kban_info(
-			"the configuration is read at start only: restart kban-node to change it");
+	struct app *a = arg;
+	char *error = NULL;
+
+	if (signo != SIGHUP)
+		return;
+	if (reload_rules(a, &error))
+		kban_error("%s: the rules stay as they were", error ? error : "cannot read the rules");
+	else
+		kban_info("the rules were read again; what else the configuration says is read at start only");
+	free(error);
 }
 
 static void on_status(void *arg)
@@ -251,6 +277,7 @@ static void start_detector(struct app *a)
 	config.failures = (uint32_t)a->options.failures;
 	config.check_s = (uint32_t)a->options.check_time;
 	config.block_s = (uint32_t)a->options.block_time;
+	config.failures_max = rules_failures_max(a->rules);
 	kban_random(key, sizeof(key));
 	detector_new(&a->detector, &config, key);
 }
@@ -322,6 +349,7 @@ static int start(struct app *a, const char *path, char **error)
 {
 	int r = load(a, path, error);
 
+	a->config = path;
 	if (r)
 		return r;
 	local_collect(&a->local, &local_paths_system, &a->identity, &a->options.except);

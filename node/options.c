@@ -64,8 +64,8 @@ const struct kban_conf_option options_table[] = {
 	     "the security log; empty: store/logs/security.log in Kerio's folder"),
 	TEXT(start, "end", 1, 16, check_start,
 	     "where a first start begins to read the log: end or beginning"),
-	TEXT(rules, "", 0, PATH_CHARS, check_optional_path,
-	     "a file of rules instead of the built-in ones"),
+	{"rules", KBAN_CONF_STRINGS, offsetof(struct options, rules), "{}", 1, PATH_CHARS, OPTIONS_RULES_MAX,
+	 check_path, "files of rules that are tried before the built-in ones, in this order"},
 	NUMBER("failures", failures, "10", 1, 1000,
 	       "so many failures of one address at one service ..."),
 	NUMBER("check-time", check_time, "60", 1, 86400, "... within so many seconds ..."),
@@ -125,12 +125,7 @@ int options_identity(const struct options *o, struct kban_identity *out, char **
 
 int options_rules(const struct options *o, struct rules **out, char **error)
 {
-	if (*o->rules)
-		return rules_load(out, o->rules, error);
-	int r = rules_default(out);
+	const struct rules_set set = {.n = o->rules.n, .paths = (const char *const *)o->rules.v};
 
-	if (r)
-		*error = kban_asprintf("the built-in rules cannot be used: %s",
-				       strerror(r < 0 ? -r : EINVAL));
-	return r;
+	return rules_load(out, &set, error);
 }

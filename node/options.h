@@ -12,12 +12,13 @@
 
 #define OPTIONS_PATH	  "/etc/kban/node.conf"
 #define OPTIONS_PORTS_MAX 256
+#define OPTIONS_RULES_MAX 32
 
 struct options {
-	char *identity, *data, *kerio, *log, *start, *rules, *backend, *table;
+	char *identity, *data, *kerio, *log, *start, *backend, *table;
 	uint64_t failures, check_time, block_time, compare_every;
 	struct kban_uints ports;
-	struct kban_strings except;
+	struct kban_strings rules, except;
 	uint16_t port_numbers[OPTIONS_PORTS_MAX];
 };
 

@@ -1,26 +1,18 @@
 /* SPDX-License-Identifier: MPL-2.0
  *
- * A line goes through three steps: the envelope is parsed by hand; each rule's lead (the literal text that its
- * pattern begins with) is compared, which turns nearly every rule away for a few nanoseconds; the
- * pattern decides. Nothing is allocated for a line.
+ * A line goes through three steps: the envelope is parsed by hand; each rule's lead (the literal
+ * text that its pattern begins with) is compared, which turns nearly every rule away for a few
+ * nanoseconds; the pattern decides. Nothing is allocated for a line.
  */
 #include "node/rules_inside.h"
 
 #include <ctype.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
-/* A pattern with one .* needs a step or two for each byte of the longest line (64 KiB). */
-#define RULES_MATCH_LIMIT 1000000U
-#define RULES_DEPTH_LIMIT 10000U
-#define RULES_HEAP_KIB	  8192U
-
-/* Whatever could be an address or a host name; kban_prefix_parse_n() says which. */
-#define RULES_ADDRESS "(?<address>[^ ,;'\"<>()]*[^ ,;.'\"<>()])"
-#define RULES_SERVICE "(?<service>[A-Za-z][A-Za-z0-9 /._-]{0,31})"
+#include "proto/log.h"
 
 static const char *const verdict_names[] = {
 	[RULES_NONE] = "none",
@@ -29,8 +21,12 @@ static const char *const verdict_names[] = {
 	[RULES_SUCCESS] = "success",
 };
 
-/* What Kerio writes in front of a line, where lower-casing the part before the "/" is not the name. */
-#define KNOWN(text, service) {text, sizeof(text) - 1, service}
+/* What Kerio writes in front of a line, where lower-casing the part before the "/" is not the name.
+ */
+#define KNOWN(text, service)                                                                       \
+	{                                                                                          \
+		text, sizeof(text) - 1, service                                                    \
+	}
 static const struct {
 	const char *text;
 	size_t len;
@@ -42,13 +38,41 @@ static const struct {
 	KNOWN("Kerio Connect Client", "client"),
 };
 
+static const char *const log_names[] = {
+	[RULES_LOG_ANY] = "any",
+	[RULES_LOG_SECURITY] = "security",
+	[RULES_LOG_WARNING] = "warning",
+	[RULES_LOG_MAIL] = "mail",
+	[RULES_LOG_AUDIT] = "audit",
+	[RULES_LOG_ERROR] = "error",
+	[RULES_LOG_SPAM] = "spam",
+	[RULES_LOG_DEBUG] = "debug",
+	[RULES_LOG_OPERATIONS] = "operations",
+	[RULES_LOG_CONFIG] = "config",
+};
+const char rules_log_list[] =
+	"any, security, warning, mail, audit, error, spam, debug, operations, config";
+
+const struct rules_source rules_anywhere = {RULES_LOG_ANY, true};
+const struct rules_source rules_kerio_security = {RULES_LOG_SECURITY, false};
+
+bool rules_log_parse(enum rules_log *out, const char *name)
+{
+	for (size_t i = 0; i < KBAN_ARRAY_LEN(log_names); i++) {
+		if (strcmp(log_names[i], name) == 0) {
+			*out = (enum rules_log)i;
+			return true;
+		}
+	}
+	return false;
+}
+
 const char *rules_verdict_name(enum rules_verdict v)
 {
 	return verdict_names[v];
 }
 
 /* Matching */
-
 
 /* Two digits, -1 if they aren't. */
 static int two_digits(const char *p)
@@ -69,7 +93,8 @@ static int month_number(const char *p)
 	return 0;
 }
 
-/* Days since 1970-01-01 in the Gregorian calendar; the year begins in March so that the leap day is last. */
+/* Days since 1970-01-01 in the Gregorian calendar; the year begins in March so that the leap day is
+ * last. */
 static int64_t days_since_1970(int year, int month, int day)
 {
 	int64_t y = month <= 2 ? year - 1 : year;
@@ -117,18 +142,117 @@ static void skip_bom(struct rules_text *t)
 }
 
 /* One blank-separated field of a header, with its blank. */
-static bool skip_field(struct rules_text *t, size_t max)
+static bool take_field(struct rules_text *t, size_t max, struct rules_text *field)
 {
 	const char *blank = memchr(t->p, ' ', t->n < max ? t->n : max);
 
 	if (!blank || blank == t->p)
 		return false;
-	text_skip(t, (size_t)(blank - t->p) + 1);
+	*field = (struct rules_text){t->p, (size_t)(blank - t->p)};
+	text_skip(t, field->n + 1);
 	return true;
 }
 
-/* RFC 5424 section 6: "<PRI>1 TIMESTAMP HOSTNAME APP-NAME PROCID MSGID - ", without structured data. */
-static bool skip_syslog(struct rules_text *t)
+static bool digits_parse(const char *p, unsigned n, int *out)
+{
+	for (*out = 0; n; n--, p++) {
+		if (!isdigit((unsigned char)*p))
+			return false;
+		*out = *out * 10 + (*p - '0');
+	}
+	return true;
+}
+
+static bool clock_parse(const char *p, int64_t *seconds) /* "hh:mm:ss" */
+{
+	int hour = two_digits(p), minute = two_digits(p + 3), second = two_digits(p + 6);
+
+	if (p[2] != ':' || p[5] != ':' || hour < 0 || hour > 23 || minute < 0 || minute > 59 ||
+	    second < 0 || second > 60)
+		return false;
+	*seconds = hour * 3600 + minute * 60 + second;
+	return true;
+}
+
+static bool zone_parse(const char *p, size_t n, int64_t *offset_s) /* "Z", "+hh:mm" */
+{
+	*offset_s = 0;
+	if (n == 1 && *p == 'Z')
+		return true;
+	if (n != 6 || (*p != '+' && *p != '-') || p[3] != ':')
+		return false;
+	int hours = two_digits(p + 1), minutes = two_digits(p + 4);
+
+	if (hours < 0 || hours > 23 || minutes < 0 || minutes > 59)
+		return false;
+	*offset_s = (*p == '-' ? -1 : 1) * (hours * 3600 + minutes * 60);
+	return true;
+}
+
+/* RFC 5424 section 6.2.3: "2026-04-05T00:00:00.123Z". Anything else is no time, and no fault. */
+static void stamp_parse(const struct rules_text *t, struct rules_match *out)
+{
+	const char *p = t->p;
+	int year, month, day;
+	int64_t of_day, offset_s;
+
+	if (t->n < 20 || p[4] != '-' || p[7] != '-' || p[10] != 'T' || !digits_parse(p, 4, &year) ||
+	    !digits_parse(p + 5, 2, &month) || !digits_parse(p + 8, 2, &day) || month < 1 ||
+	    month > 12 || day < 1 || day > 31 || !clock_parse(p + 11, &of_day))
+		return;
+	size_t i = 19;
+	if (p[i] == '.') {
+		for (i++; i < t->n && isdigit((unsigned char)p[i]);)
+			i++;
+	}
+	if (!zone_parse(p + i, t->n - i, &offset_s))
+		return;
+	out->has_time = out->is_utc = true;
+	out->local_s = days_since_1970(year, month, day) * 86400 + of_day - offset_s;
+}
+
+/* RFC 5424 section 6 behind "<PRI>": "1 TIMESTAMP HOSTNAME APP-NAME PROCID MSGID - ", without
+ * structured data. */
+static bool skip_rfc5424(struct rules_text *t, struct rules_match *out)
+{
+	static const size_t longest[] = {64, 256, 64, 129, 33};
+	struct rules_text s = *t, field, stamp = {0};
+
+	if (!text_starts(&s, "1 ", 2))
+		return false;
+	text_skip(&s, 2);
+	for (size_t i = 0; i < KBAN_ARRAY_LEN(longest); i++) {
+		if (!take_field(&s, longest[i], &field))
+			return false;
+		stamp = i ? stamp : field;
+	}
+	if (!text_starts(&s, "- ", 2))
+		return false;
+	text_skip(&s, 2);
+	stamp_parse(&stamp, out);
+	*t = s;
+	return true;
+}
+
+/* RFC 3164 section 4.1 behind "<PRI>": "Mmm dd hh:mm:ss HOSTNAME TAG: " or "TAG[PID]: ". Its time
+ * has no year: it is none. */
+static bool skip_rfc3164(struct rules_text *t)
+{
+	struct rules_text s = *t, field;
+	int64_t seconds;
+
+	if (s.n < 16 || !month_number(s.p) || s.p[3] != ' ' || s.p[6] != ' ' || s.p[15] != ' ' ||
+	    !clock_parse(s.p + 7, &seconds))
+		return false;
+	text_skip(&s, 16);
+	if (!take_field(&s, 256, &field) || !take_field(&s, 64, &field) || field.n < 2 ||
+	    field.p[field.n - 1] != ':')
+		return false;
+	*t = s;
+	return true;
+}
+
+static bool skip_syslog(struct rules_text *t, struct rules_match *out)
 {
 	struct rules_text s = *t;
 	size_t i = 1;
@@ -138,33 +262,39 @@ static bool skip_syslog(struct rules_text *t)
 	while (i < s.n && i < 4 && isdigit((unsigned char)s.p[i]))
 		i++;
 	text_skip(&s, i);
-	if (i == 1 || !text_starts(&s, ">1 ", 3))
+	if (i == 1 || !text_starts(&s, ">", 1))
 		return false;
-	text_skip(&s, 3);
-	if (!skip_field(&s, 64) || !skip_field(&s, 256) || !skip_field(&s, 64) || !skip_field(&s, 129) ||
-	    !skip_field(&s, 33) || !text_starts(&s, "- ", 2))
+	text_skip(&s, 1);
+	if (!skip_rfc5424(&s, out) && !skip_rfc3164(&s))
 		return false;
-	text_skip(&s, 2);
 	skip_bom(&s);
 	*t = s;
 	return true;
 }
 
-bool rules_strip(struct rules_text *t, struct rules_match *out)
+bool rules_strip(const struct rules_source *from, struct rules_text *t, struct rules_text *whole,
+		 struct rules_match *out)
 {
 	skip_bom(t);
-	bool known = skip_syslog(t);
+	while (t->n && t->p[t->n - 1] == '\r')
+		t->n--;
+	*whole = *t;
+	bool known = from->syslog && skip_syslog(t, out);
+	int64_t local_s;
 
-	if (envelope_parse(t->p, t->n, &out->local_s)) {
-		out->has_time = true;
+	if (envelope_parse(t->p, t->n, &local_s)) {
+		if (!out->is_utc) {
+			out->local_s = local_s;
+			out->has_time = true;
+		}
 		text_skip(t, ENVELOPE_LEN);
+		*whole = known ? *whole : (struct rules_text){t->p - 1, t->n + 1};
 		known = true;
 	}
 	while (t->n && (t->p[t->n - 1] == ' ' || t->p[t->n - 1] == '\r'))
 		t->n--;
 	return known;
 }
-
 
 static bool all_digits(const char *p, size_t n)
 {
@@ -175,8 +305,8 @@ static bool all_digits(const char *p, size_t n)
 	return n > 0 && n <= 5;
 }
 
-/* "192.0.2.1", "192.0.2.1:25", "2001:db8::1", "[2001:db8::1]", "[2001:db8::1]:25". Anything else, a host
- * name too, is no address; neither is 0.0.0.0, which Kerio writes where it has none. */
+/* "192.0.2.1", "192.0.2.1:25", "2001:db8::1", "[2001:db8::1]", "[2001:db8::1]:25". Anything else, a
+ * host name too, is no address; neither is 0.0.0.0, which Kerio writes where it has none. */
 static bool address_parse(struct kban_prefix *out, const char *p, size_t n)
 {
 	static const uint8_t unspecified[16];
@@ -218,26 +348,47 @@ static void service_normalise(char out[KBAN_RULE_MAX + 1], const char *p, size_t
 	out[len] = 0;
 }
 
+/* What a pattern found in a text. */
+struct rules_groups {
+	struct pcre2_real_match_data_8 *data;
+	const char *text;
+};
+
 /* A group's text; n is 0 when the pattern has no such group, or it was not set, or is empty. */
-static struct rules_text group_text(const struct rules *r, int group, const char *text)
+static struct rules_text group_text(const struct rules_groups *g, int group)
 {
-	const PCRE2_SIZE *at = pcre2_get_ovector_pointer(r->data) + 2 * group;
+	const PCRE2_SIZE *at = pcre2_get_ovector_pointer(g->data) + 2 * group;
 
 	if (!group || at[0] == PCRE2_UNSET || at[1] <= at[0])
-		return (struct rules_text){text, 0};
-	return (struct rules_text){text + at[0], at[1] - at[0]};
+		return (struct rules_text){g->text, 0};
+	return (struct rules_text){g->text + at[0], at[1] - at[0]};
 }
 
-static void match_fill(const struct rules *r, const struct rule *rule, const char *text,
-		       struct rules_match *out)
+static struct rules_text group_first(const struct rules_groups *g, int a, int b)
 {
-	struct rules_text address = group_text(r, rule->address, text);
-	struct rules_text user = group_text(r, rule->user, text);
-	struct rules_text service = group_text(r, rule->group_service, text);
+	struct rules_text t = group_text(g, a);
 
+	return t.n ? t : group_text(g, b);
+}
+
+static void match_fill(const struct rule *rule, const struct rules_groups *own,
+		       const struct rules_groups *before, struct rules_match *out)
+{
+	struct rules_text address = group_first(own, rule->address, rule->address6);
+	struct rules_text user = group_text(own, rule->user);
+	struct rules_text service = group_text(own, rule->group_service);
+
+	if (rule->filter && rule->filter->prefix.code) {
+		const struct filter *f = rule->filter;
+		address = address.n
+				  ? address
+				  : group_first(before, f->prefix_address[0], f->prefix_address[1]);
+		user = user.n ? user : group_text(before, f->prefix_user);
+	}
 	out->rule = rule->name;
 	out->verdict = rule->verdict;
 	out->half = rule->half;
+	out->own = rule->has_own ? &rule->own : NULL;
 	if (rule->service)
 		strcpy(out->service, rule->service);
 	else
@@ -249,198 +400,167 @@ static void match_fill(const struct rules *r, const struct rule *rule, const cha
 	out->user_len = user.n;
 }
 
-/* Whether the rule's lead and contained text are there. after is where the text behind the first ": " begins,
- * or NULL. */
-static bool rule_possible(const struct rule *rule, const struct rules_text *t, const char *after)
-{
-	struct rules_text from = *t;
+/* What the rules of one kind see of a line, worked out once for all of them. */
+struct view {
+	const struct rules *rules;
+	enum rules_log log;
+	struct rules_text text, whole;
+	const char *after;	     /* where the text behind the first ": " begins, or NULL */
+	const struct filter *filter; /* whose prefix was looked for last */
+	int prefix;		     /* what came of it */
+	struct rules_text content;
+};
 
-	if (rule->after_service) {
-		if (!after)
-			return false;
-		text_skip(&from, (size_t)(after - t->p));
-	}
-	if (!text_starts(&from, rule->lead, rule->lead_len))
+/* Whether the pattern's lead is there. */
+static bool pattern_possible(const struct pattern *p, const struct rules_text *t, const char *after)
+{
+	if (!p->after_service)
+		return text_starts(t, p->lead, p->lead_len);
+	if (!after)
 		return false;
-	return !rule->contains || memmem(from.p, from.n, rule->contains, rule->contains_len);
+	struct rules_text from = {after, t->n - (size_t)(after - t->p)};
+
+	return text_starts(&from, p->lead, p->lead_len);
 }
 
-static int rule_run(const struct rules *r, const struct rule *rule, const struct rules_text *t)
+/* PCRE2's answer. Machine code has a small stack; a line that needs more is matched without it. */
+static int pattern_run(const struct rules *r, const struct pattern *p, const struct rules_text *t,
+		       struct pcre2_real_match_data_8 *data)
 {
-	PCRE2_SPTR p = (PCRE2_SPTR)t->p;
+	PCRE2_SPTR s = (PCRE2_SPTR)t->p;
+	int found = PCRE2_ERROR_JIT_STACKLIMIT;
 
-	if (rule->jit)
-		return pcre2_jit_match(rule->code, p, t->n, 0, 0, r->data, r->limits);
-	return pcre2_match(rule->code, p, t->n, 0, 0, r->data, r->limits);
+	pcre2_set_match_limit(r->limits, rules_steps(t->n));
+	if (p->jit)
+		found = pcre2_jit_match(p->code, s, t->n, 0, 0, data, r->limits);
+	if (found == PCRE2_ERROR_JIT_STACKLIMIT)
+		found = pcre2_match(p->code, s, t->n, 0, PCRE2_NO_JIT, data, r->limits);
+	return found;
 }
 
-/* A limit that was hit ends the search: a later rule could read the line otherwise. */
-bool rules_find(const struct rules *r, const struct rules_text *t, struct rules_match *out)
+/* One regular expression of a filter that says "not this line" matches: as if its failregex did
+ * not. A limit that is met says the same. */
+static int filter_ignores(const struct view *v, const struct filter *f)
 {
-	const char *colon = memchr(t->p, ':', t->n < 33 ? t->n : 33);
-	bool prefixed = colon && (size_t)(colon - t->p) + 2 <= t->n && colon[1] == ' ';
-
-	for (size_t i = 0; i < r->n; i++) {
-		const struct rule *rule = &r->rule[i];
-		if (!rule_possible(rule, t, prefixed ? colon + 2 : NULL))
+	for (size_t i = 0; i < f->ignore_n; i++) {
+		if (!pattern_possible(&f->ignore[i], &v->whole, NULL))
 			continue;
-		int found = rule_run(r, rule, t);
+		int found = pattern_run(v->rules, &f->ignore[i], &v->whole, v->rules->prefix_data);
+		if (found != PCRE2_ERROR_NOMATCH)
+			return found < 0 ? found : PCRE2_ERROR_NOMATCH;
+	}
+	return 0;
+}
+
+static int filter_prefix(struct view *v, const struct filter *f)
+{
+	int found = filter_ignores(v, f);
+
+	v->content = v->whole;
+	if (found || !f->prefix.code)
+		return found;
+	if (!pattern_possible(&f->prefix, &v->whole, NULL))
+		return PCRE2_ERROR_NOMATCH;
+	found = pattern_run(v->rules, &f->prefix, &v->whole, v->rules->prefix_data);
+	if (found < 0)
+		return found;
+	struct rules_groups g = {v->rules->prefix_data, v->whole.p};
+	struct rules_text content = group_text(&g, f->content);
+
+	if (content.n)
+		v->content = content;
+	return 0;
+}
+
+static int filter_run(struct view *v, const struct rule *rule)
+{
+	if (v->filter != rule->filter) {
+		v->filter = rule->filter;
+		v->prefix = filter_prefix(v, rule->filter);
+	}
+	if (v->prefix)
+		return v->prefix;
+	if (!pattern_possible(&rule->pattern, &v->content, NULL))
+		return PCRE2_ERROR_NOMATCH;
+	return pattern_run(v->rules, &rule->pattern, &v->content, v->rules->data);
+}
+
+static int rule_run(struct view *v, const struct rule *rule)
+{
+	if (v->log != RULES_LOG_ANY && rule->log != RULES_LOG_ANY && rule->log != v->log)
+		return PCRE2_ERROR_NOMATCH;
+	if (rule->filter)
+		return filter_run(v, rule);
+	if (!pattern_possible(&rule->pattern, &v->text, v->after) ||
+	    (rule->contains && !memmem(v->text.p, v->text.n, rule->contains, rule->contains_len)))
+		return PCRE2_ERROR_NOMATCH;
+	return pattern_run(v->rules, &rule->pattern, &v->text, v->rules->data);
+}
+
+static void rule_is_slow(struct rule *rule)
+{
+	if (rule->slow++)
+		return;
+	kban_warning("%s:%d: rule %s is too slow: a line would take it more than %u steps a byte, or too "
+		     "much memory, and is passed over, as are others like it, which are counted; write its "
+		     "pattern so that a line can match in one way only",
+		     rule->file, rule->line, rule->name, RULES_STEPS_PER_BYTE);
+}
+
+bool rules_find(const struct rules *r, enum rules_log log, const struct rules_text *t,
+		const struct rules_text *whole, struct rules_match *out)
+{
+	struct view v = {.rules = r, .log = log, .text = *t, .whole = *whole};
+	const char *colon = memchr(t->p, ':', t->n < 33 ? t->n : 33);
+
+	if (colon && (size_t)(colon - t->p) + 2 <= t->n && colon[1] == ' ')
+		v.after = colon + 2;
+	for (size_t i = 0; i < r->n; i++) {
+		struct rule *rule = &r->rule[i];
+		int found = rule_run(&v, rule);
 		if (found == PCRE2_ERROR_NOMATCH)
 			continue;
-		if (found < 0)
+		if (found >= 0) {
+			struct rules_groups own = {r->data, rule->filter ? v.content.p : t->p};
+			struct rules_groups before = {r->prefix_data, whole->p};
+			match_fill(rule, &own, &before, out);
+			return true;
+		}
+		rule_is_slow(rule);
+		if (rule->builtin)
 			return false;
-		match_fill(r, rule, t->p, out);
-		return true;
 	}
 	return false;
+}
+
+bool rules_match_from(const struct rules *r, const struct rules_source *from, const char *line,
+		      size_t len, struct rules_match *out)
+{
+	struct rules_text t = {line, len}, whole;
+
+	*out = (struct rules_match){0};
+	return rules_strip(from, &t, &whole, out) && rules_find(r, from->log, &t, &whole, out);
 }
 
 bool rules_match(const struct rules *r, const char *line, size_t len, struct rules_match *out)
 {
-	struct rules_text t = {line, len};
-
-	*out = (struct rules_match){0};
-	return rules_strip(&t, out) && rules_find(r, &t, out);
+	return rules_match_from(r, &rules_anywhere, line, len, out);
 }
 
-/* Compiling */
-
-/* Where the alternative at depth 0 of a pattern stands: what comes first is then not always there. */
-static bool has_top_alternative(const char *p)
+uint64_t rules_slow(const struct rules *r)
 {
-	int depth = 0;
+	uint64_t n = 0;
 
-	for (; *p; p++) {
-		if (*p == '\\' && p[1]) {
-			p++;
-		} else if (*p == '[') {
-			p += p[1] == '^' ? 1 : 0;
-			p += p[1] == ']' ? 1 : 0;
-			while (p[1] && *p != ']')
-				p += *p == '\\' ? 2 : 1;
-		} else if (*p == '(' || *p == ')') {
-			depth += *p == '(' ? 1 : -1;
-		} else if (*p == '|' && depth <= 0) {
-			return true;
-		}
-	}
-	return false;
+	for (size_t i = 0; i < r->n; i++)
+		n += r->rule[i].slow;
+	return n;
 }
 
-/* The literal that the text must begin with. Quoting, comments and verbs could fool the scan: no lead then. */
-static void lead_find(struct rule *rule, const char *pattern)
+uint32_t rules_failures_max(const struct rules *r)
 {
-	static const char service[] = "%service%: ";
+	uint32_t most = 0;
 
-	if (strstr(pattern, "\\Q") || strstr(pattern, "(?#") || strstr(pattern, "(*") ||
-	    strstr(pattern, "[:") || strstr(pattern, "[\\") || has_top_alternative(pattern))
-		return;
-	if (strncmp(pattern, service, strlen(service)) == 0) {
-		rule->after_service = true;
-		pattern += strlen(service);
-	}
-	size_t n = strcspn(pattern, "\\[]()*+?.^$|{}%#");
-	if (n && pattern[n] && strchr("*+?{", pattern[n]))
-		n--;
-	rule->lead_len = n < RULES_LEAD_MAX ? n : RULES_LEAD_MAX;
-	memcpy(rule->lead, pattern, rule->lead_len);
-}
-
-/* The pattern with its %address% and %service% written out; NULL when it is too long. */
-static char *pattern_expand(const char *pattern)
-{
-	static const struct {
-		const char *name, *text;
-	} macros[] = {{"%address%", RULES_ADDRESS}, {"%service%", RULES_SERVICE}};
-	char *out = kban_zalloc(RULES_PATTERN_MAX + 1);
-	size_t len = 0;
-
-	while (*pattern) {
-		const char *piece = pattern;
-		size_t n = 1, skip = 1;
-		for (size_t i = 0; i < KBAN_ARRAY_LEN(macros); i++) {
-			if (strncmp(pattern, macros[i].name, strlen(macros[i].name)) == 0) {
-				piece = macros[i].text;
-				n = strlen(piece);
-				skip = strlen(macros[i].name);
-			}
-		}
-		if (len + n > RULES_PATTERN_MAX) {
-			free(out);
-			return NULL;
-		}
-		memcpy(out + len, piece, n);
-		len += n;
-		pattern += skip;
-	}
-	return out;
-}
-
-static int group_number(const pcre2_code *code, const char *name)
-{
-	int n = pcre2_substring_number_from_name(code, (PCRE2_SPTR)name);
-
-	return n > 0 ? n : 0;
-}
-
-/* Bytes, never UTF-8: a line may hold any. JIT is not there where memory can't be both written and run. */
-char *rule_compile(struct rule *rule, const char *pattern)
-{
-	PCRE2_SIZE offset;
-	int error;
-	kban_auto(kban_free) void *expanded = pattern_expand(pattern);
-
-	if (!expanded)
-		return kban_asprintf("the pattern is longer than %u bytes; shorten it", RULES_PATTERN_MAX);
-	rule->code = pcre2_compile(expanded, PCRE2_ZERO_TERMINATED,
-				   PCRE2_ANCHORED | PCRE2_ENDANCHORED | PCRE2_DOTALL | PCRE2_DOLLAR_ENDONLY |
-					   PCRE2_NEVER_UTF | PCRE2_NEVER_UCP | PCRE2_NEVER_BACKSLASH_C,
-				   &error, &offset, NULL);
-	if (!rule->code) {
-		char message[160] = "";
-		pcre2_get_error_message(error, (PCRE2_UCHAR *)message, sizeof(message));
-		return kban_asprintf("pattern: %s at byte %zu, before \"%.20s\"; correct the pattern", message,
-				     offset, (char *)expanded + offset);
-	}
-	rule->jit = pcre2_jit_compile(rule->code, PCRE2_JIT_COMPLETE) == 0;
-	rule->address = group_number(rule->code, "address");
-	rule->user = group_number(rule->code, "user");
-	rule->group_service = group_number(rule->code, "service");
-	lead_find(rule, pattern);
-	return NULL;
-}
-
-void rules_compiled(struct rules *r)
-{
-	uint32_t groups = 0;
-
-	for (size_t i = 0; i < r->n; i++) {
-		uint32_t count = 0;
-		pcre2_pattern_info(r->rule[i].code, PCRE2_INFO_CAPTURECOUNT, &count);
-		groups = count > groups ? count : groups;
-	}
-	r->data = pcre2_match_data_create(groups + 1, NULL);
-	r->limits = pcre2_match_context_create(NULL);
-	if (!r->data || !r->limits)
-		abort();
-	pcre2_set_match_limit(r->limits, RULES_MATCH_LIMIT);
-	pcre2_set_depth_limit(r->limits, RULES_DEPTH_LIMIT);
-	pcre2_set_heap_limit(r->limits, RULES_HEAP_KIB);
-}
-
-void rules_free(struct rules *r)
-{
-	if (!r)
-		return;
-	for (size_t i = 0; i < r->n; i++) {
-		struct rule *rule = &r->rule[i];
-		pcre2_code_free(rule->code);
-		free(rule->name);
-		free(rule->service);
-		free(rule->contains);
-	}
-	free(r->rule);
-	pcre2_match_data_free(r->data);
-	pcre2_match_context_free(r->limits);
-	free(r);
+	for (size_t i = 0; i < r->n; i++)
+		most = r->rule[i].own.failures > most ? r->rule[i].own.failures : most;
+	return most;
 }

@@ -130,6 +130,24 @@ static void too_many_of_anything_is_refused(void **state)
 	free(error);
 }
 
+static void why_is_reason(void **state)
+{
+	char *argv[] = {(char *)"192.0.2.1", (char *)"--why", (char *)"customer called"};
+	char *twice[] = {(char *)"192.0.2.1", (char *)"--why=a", (char *)"--reason=b"};
+	struct args a;
+	char *error = NULL;
+
+	(void)state;
+	assert_true(args_parse(&a, "PREFIX [--reason TEXT]", "[--quiet]", 3, argv, &error));
+	assert_string_equal(args_get(&a, "reason"), "customer called");
+	assert_false(args_parse(&a, "PREFIX [--reason TEXT]", "[--quiet]", 3, twice, &error));
+	assert_string_equal(error, "--reason is given twice");
+	free(error);
+	assert_false(args_parse(&a, "PREFIX", "[--quiet]", 3, argv, &error));
+	assert_string_equal(error, "unknown option --why");
+	free(error);
+}
+
 static void near_words_are_found(void **state)
 {
 	(void)state;
@@ -152,6 +170,7 @@ int main(void)
 		cmocka_unit_test(mistakes_are_named),
 		cmocka_unit_test(required_options_are_required_and_help_needs_nothing),
 		cmocka_unit_test(too_many_of_anything_is_refused),
+		cmocka_unit_test(why_is_reason),
 		cmocka_unit_test(near_words_are_found),
 	};
 

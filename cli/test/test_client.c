@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <zmq.h>
@@ -29,6 +30,7 @@ enum mood {
 			 that */
 	MOOD_FORGET,  /* knows no session at the first Submit */
 	MOOD_BUSY,    /* is busy twice */
+	MOOD_HOLD,    /* answers a question with `wait` never */
 	MOOD_MISLEAD, /* first gives a receipt for another report */
 };
 
@@ -147,6 +149,7 @@ static void on_hello(struct broker *b, const struct peer *p)
 	case MOOD_LOSE:
 	case MOOD_FORGET:
 	case MOOD_BUSY:
+	case MOOD_HOLD:
 	case MOOD_MISLEAD:
 		reply(b, p,
 		      &(struct kban_message){.kind = KBAN_MSG_WELCOME,
@@ -197,7 +200,7 @@ static void router_read(struct broker *b)
 		on_hello(b, &p);
 	else if (m->kind == KBAN_MSG_SUBMIT)
 		on_submit(b, &p, m);
-	else if (m->kind == KBAN_MSG_QUERY)
+	else if (m->kind == KBAN_MSG_QUERY && !(b->mood == MOOD_HOLD && m->query.wait))
 		reply(b, &p,
 		      &(struct kban_message){.kind = KBAN_MSG_ANSWER,
 					     .answer = {.kind = m->query.kind}});
@@ -420,6 +423,58 @@ static void a_receipt_for_another_report_is_not_ours(void **state)
 	assert_int_equal(submit(w), KBAN_REFUSAL_NONE);
 }
 
+static void a_held_back_answer_is_not_waited_for_for_ever(void **state)
+{
+	struct world *w = *state;
+	kban_auto(client_free) struct client *c = NULL;
+	kban_auto(kban_message_free) struct kban_message *m = NULL;
+	struct kban_query q = {.kind = KBAN_QUERY_LOG, .wait = true};
+	char *error = NULL;
+
+	broker_start(w, MOOD_HOLD);
+	assert_int_equal(open_with(w, 20000, &c, &error), 0);
+	assert_int_equal(client_await(c, &q, 50, &m, &error), 0);
+	assert_null(m);
+	q.wait = false;
+	assert_int_equal(client_await(c, &q, 20000, &m, &error), 0);
+	assert_int_equal(m->answer.kind, KBAN_QUERY_LOG);
+}
+
+static void waiting_ends_when_what_is_watched_is_readable(void **state)
+{
+	struct world *w = *state;
+	kban_auto(client_free) struct client *c = NULL;
+	struct kban_query q = {.kind = KBAN_QUERY_LOG, .wait = true};
+	struct kban_message *m = NULL;
+	char *error = NULL;
+	int ends[2];
+
+	broker_start(w, MOOD_HOLD);
+	assert_int_equal(open_with(w, 20000, &c, &error), 0);
+	assert_int_equal(pipe(ends), 0);
+	client_watch(c, ends[0]);
+	assert_int_equal(write(ends[1], "x", 1), 1);
+	assert_int_equal(client_await(c, &q, 3600000, &m, &error), 0);
+	assert_null(m);
+	close(ends[0]);
+	close(ends[1]);
+}
+
+static void a_session_is_made_anew_on_demand(void **state)
+{
+	struct world *w = *state;
+	kban_auto(client_free) struct client *c = NULL;
+	kban_auto(kban_message_free) struct kban_message *m = NULL;
+	char *error = NULL;
+
+	broker_start(w, MOOD_KIND);
+	assert_int_equal(open_with(w, 20000, &c, &error), 0);
+	assert_int_equal(client_renew(c, 20000, &error), 0);
+	assert_int_equal(w->broker.hellos, 2);
+	assert_int_equal(client_ask(c, &(struct kban_query){.kind = KBAN_QUERY_BANS}, &m, &error),
+			 0);
+}
+
 static void the_second_broker_is_tried_when_the_first_is_away(void **state)
 {
 	struct world *w = *state;
@@ -451,6 +506,9 @@ int main(void)
 		TEST(a_forgotten_session_is_made_again),
 		TEST(a_busy_broker_is_asked_again),
 		TEST(a_receipt_for_another_report_is_not_ours),
+		TEST(a_held_back_answer_is_not_waited_for_for_ever),
+		TEST(waiting_ends_when_what_is_watched_is_readable),
+		TEST(a_session_is_made_anew_on_demand),
 		TEST(the_second_broker_is_tried_when_the_first_is_away),
 	};
 

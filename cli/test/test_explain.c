@@ -212,6 +212,60 @@ static void a_table_streams_in_fixed_columns(void **state)
 	assert_ptr_equal(heading, w->out);
 }
 
+static const char own_rules[] = "rule mine {\n log = any\n service = fax\n verdict = failure\n pattern = \"Fax from %address%\"\n"
+				" test = {\"Fax from 192.0.2.1 => 192.0.2.1 -\", \"Fax from 192.0.2.1 => 192.0.2.2 -\"}\n}\n";
+
+/* explain with its options, and own_rules as the file. */
+static int explain_own(struct world *w, const char *option)
+{
+	const char *words[] = {"kbanctl", "explain", "-o", "json", "--rules", w->path, option};
+	char *argv[KBAN_ARRAY_LEN(words)];
+	size_t out_n, err_n;
+	FILE *f = fopen(w->path, "w");
+
+	assert_non_null(f);
+	fputs(own_rules, f);
+	fclose(f);
+	FILE *out = open_memstream(&w->out, &out_n), *err = open_memstream(&w->err, &err_n);
+	for (size_t i = 0; i < KBAN_ARRAY_LEN(words); i++)
+		argv[i] = kban_strdup(words[i]);
+	int r = cli_main(KBAN_ARRAY_LEN(words), argv, out, err, &kban_clock_system);
+	for (size_t i = 0; i < KBAN_ARRAY_LEN(words); i++)
+		free(argv[i]);
+	fclose(out);
+	fclose(err);
+	return r;
+}
+
+static void a_failing_test_of_a_rule_is_a_row_and_makes_the_exit_code_1(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(explain_own(w, "--test"), CLI_FAILED);
+	json_t *o = json_loads(w->out, 0, NULL), *tests = json_object_get(o, "tests");
+	assert_true(json_array_size(tests) > 30);
+	assert_true(json_is_true(json_object_get(json_array_get(tests, 0), "ok")));
+	const json_t *failed = json_array_get(tests, 1);
+	field_is(failed, "rule", "mine");
+	field_is(failed, "line", "Fax from 192.0.2.1");
+	field_is(failed, "expected", "192.0.2.2 -");
+	field_is(failed, "found", "192.0.2.1 -");
+	assert_true(json_is_false(json_object_get(failed, "ok")));
+	for (size_t i = 2; i < json_array_size(tests); i++)
+		assert_true(json_is_true(json_object_get(json_array_get(tests, i), "ok")));
+	json_decref(o);
+	assert_non_null(strstr(w->err, " ok, 1 failed; 0 rules without a test"));
+}
+
+static void rules_with_a_failing_test_read_no_line(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(explain_own(w, "/dev/null"), CLI_FAILED);
+	assert_string_equal(w->out, "");
+	assert_non_null(strstr(w->err, ":6: rule mine: its test reads \"192.0.2.1 -\"; correct the pattern or the test"));
+}
+
 static void a_missing_file_is_not_found(void **state)
 {
 	char *argv[] = {kban_strdup("kbanctl"), kban_strdup("explain"),
@@ -234,6 +288,8 @@ int main(void)
 		TEST(every_line_gets_one_object_whatever_it_holds),
 		TEST(a_line_of_a_mebibyte_costs_itself_only),
 		TEST(a_table_streams_in_fixed_columns),
+		TEST(a_failing_test_of_a_rule_is_a_row_and_makes_the_exit_code_1),
+		TEST(rules_with_a_failing_test_read_no_line),
 		cmocka_unit_test(a_missing_file_is_not_found),
 	};
 

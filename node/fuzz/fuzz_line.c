@@ -5,7 +5,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "node/rules.h"
+#include "node/rules_time.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -28,13 +28,20 @@ static void check_match(const struct rules_match *m, const char *line, size_t le
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct rules *rules;
+	static const struct rules_source *const sources[] = {&rules_anywhere, &rules_kerio_security};
 	struct rules_match m;
+	uint64_t ms = 0;
 
 	if (!rules && rules_default(&rules))
 		assert(!"the built-in rules load");
-	if (rules_match(rules, (const char *)data, size, &m))
-		check_match(&m, (const char *)data, size);
-	else
-		assert(!m.rule && !m.has_address && !m.user && m.verdict == RULES_NONE);
+	for (size_t i = 0; i < KBAN_ARRAY_LEN(sources); i++) {
+		if (rules_match_from(rules, sources[i], (const char *)data, size, &m))
+			check_match(&m, (const char *)data, size);
+		else
+			assert(!m.rule && !m.has_address && !m.user && m.verdict == RULES_NONE);
+		assert(rules_time(&ms, &m, UINT64_MAX) || !ms);
+		assert(!rules_slow(rules)); /* no line is too much for a built-in rule */
+		ms = 0;
+	}
 	return 0;
 }

@@ -194,6 +194,131 @@ static void halves_of_two_addresses_in_one_64_do_not_pair(void **state)
 	assert_true(feed(d, &user, 1000));
 }
 
+/* The lines themselves, through the built-in rules. */
+static bool feed_line(struct detector *d, const struct rules *rules, const char *text, uint64_t ms)
+{
+	kban_auto(kban_free) void *line = kban_asprintf("[17/Nov/2023 11:31:07] %s", text);
+	struct rules_match m;
+
+	assert_true(rules_match_from(rules, &rules_kerio_security, line, strlen(line), &m));
+	return feed(d, &m, ms);
+}
+
+static void one_failed_login_that_writes_two_lines_counts_once_in_either_order(void **state)
+{
+	static const char *const lines[] = {
+		"SMTP: User user1@example.com doesn't exist. Attempt from IP address 198.51.100.7. ",
+		"Failed SMTP login from 198.51.100.7 with SASL method LOGIN.",
+	};
+	kban_auto(rules_free) struct rules *rules = NULL;
+
+	(void)state;
+	assert_int_equal(rules_default(&rules), 0);
+	for (unsigned first = 0; first < 2; first++) {
+		kban_auto(detector_free) struct detector *d = detector_with(3, 60);
+		for (uint64_t i = 0; i < 2; i++) {
+			assert_false(feed_line(d, rules, lines[first], 1000000 + i * 10000));
+			assert_false(feed_line(d, rules, lines[!first], 1001000 + i * 10000));
+		}
+		assert_true(feed_line(d, rules, lines[first], 1020000));
+		assert_false(feed_line(d, rules, lines[!first], 1021000)); /* the rest of what was counted */
+	}
+}
+
+static struct rules_match failure_of(const char *rule, const struct rules_limits *own)
+{
+	struct rules_match m = failure("192.0.2.1", "smtp");
+
+	m.rule = rule;
+	m.own = own;
+	return m;
+}
+
+static void a_rule_with_limits_of_its_own_counts_in_windows_of_its_own(void **state)
+{
+	static const struct rules_limits strict = {.failures = 3, .check_s = 600, .block_s = 86400}, partly = {.check_s = 600};
+	kban_auto(detector_free) struct detector *d = detector_with(2, 60);
+	struct rules_match a = failure_of("a", &strict), b = failure_of("b", &partly), plain = failure_of("c", NULL);
+	struct rules_match called_as_the_service = failure_of("smtp", &strict);
+	struct detector_offence o;
+
+	(void)state;
+	assert_false(feed(d, &a, 1000000));
+	assert_false(feed(d, &plain, 1000000));
+	assert_false(feed(d, &b, 1000000));
+	assert_false(feed(d, &called_as_the_service, 1000000));
+	assert_int_equal(count_open(d), 4);
+	assert_false(feed(d, &a, 1300000));
+	assert_false(feed(d, &plain, 1300000)); /* its minute is over */
+	assert_true(detector_feed(d, &b, 1300000, &o)); /* the configuration's number, its own time */
+	assert_int_equal(o.count, 2);
+	assert_int_equal(o.block_s, 300);
+	assert_true(detector_feed(d, &a, 1600000, &o));
+	assert_int_equal(o.count, 3);
+	assert_int_equal(o.block_s, 86400);
+	assert_string_equal(o.rule, "a");
+	assert_string_equal(o.service, "smtp");
+}
+
+static void a_ban_verdict_bans_for_its_rules_time(void **state)
+{
+	static const struct rules_limits own = {.block_s = 7};
+	kban_auto(detector_free) struct detector *d = detector_with(2, 60);
+	struct rules_match m = failure_of("a", &own);
+	struct detector_offence o;
+
+	(void)state;
+	m.verdict = RULES_BAN;
+	assert_true(detector_feed(d, &m, 1000000, &o));
+	assert_int_equal(o.block_s, 7);
+}
+
+static void windows_survive_when_a_rule_asks_for_longer_ones(void **state)
+{
+	static const struct rules_limits many = {.failures = 600};
+	kban_auto(detector_free) struct detector *d = detector_with(5, 60);
+	struct rules_match m = failure("192.0.2.1", "smtp"), other = failure("2001:db8::1", "imap");
+	struct rules_match long_one = failure_of("a", &many);
+	struct detector_offence o;
+
+	(void)state;
+	for (uint64_t i = 0; i < 4; i++)
+		assert_false(feed(d, &m, 1000000 + i * 1000));
+	assert_false(feed(d, &other, 1004000));
+	detector_reserve(d, 600);
+	assert_int_equal(count_open(d), 2);
+	assert_true(detector_feed(d, &m, 1005000, &o));
+	assert_int_equal(o.count, 5);
+	assert_int_equal(o.first_ms, 1000000);
+	for (uint64_t i = 0; i < 599; i++)
+		assert_false(feed(d, &long_one, 1006000 + i));
+	assert_true(feed(d, &long_one, 1007000));
+	detector_reserve(d, 3); /* smaller changes nothing */
+	for (uint64_t i = 0; i < 3; i++)
+		assert_false(feed(d, &other, 1008000));
+	assert_true(feed(d, &other, 1008000));
+}
+
+static void a_long_window_keeps_no_short_one_open(void **state)
+{
+	static const struct rules_limits long_one = {.check_s = 86400};
+	struct detector_config config = {.failures = 10, .check_s = 60, .block_s = 1, .max_windows = 1024};
+	kban_auto(detector_free) struct detector *d = NULL;
+	struct rules_match m = failure_of("a", &long_one);
+
+	(void)state;
+	detector_new(&d, &config, hash_key);
+	assert_false(feed(d, &m, 1000000));
+	m = failure("192.0.2.0", "smtp");
+	for (uint8_t i = 0; i < 100; i++) {
+		m.address.addr[3] = i;
+		assert_false(feed(d, &m, 1000000));
+	}
+	for (unsigned i = 0; i < 1024; i++)
+		assert_false(feed(d, &m, 1000000 + 3 * 3600000 + i * 10000));
+	assert_int_equal(count_open(d), 2);
+}
+
 static void a_clock_that_stepped_back_hides_nobody(void **state)
 {
 	kban_auto(detector_free) struct detector *d = detector_with(3, 60);
@@ -475,6 +600,11 @@ int main(void)
 		cmocka_unit_test(two_halves_make_one_failure),
 		cmocka_unit_test(two_lines_of_one_kind_are_two_failures),
 		cmocka_unit_test(halves_of_two_addresses_in_one_64_do_not_pair),
+		cmocka_unit_test(one_failed_login_that_writes_two_lines_counts_once_in_either_order),
+		cmocka_unit_test(a_rule_with_limits_of_its_own_counts_in_windows_of_its_own),
+		cmocka_unit_test(a_ban_verdict_bans_for_its_rules_time),
+		cmocka_unit_test(windows_survive_when_a_rule_asks_for_longer_ones),
+		cmocka_unit_test(a_long_window_keeps_no_short_one_open),
 		cmocka_unit_test(a_clock_that_stepped_back_hides_nobody),
 		cmocka_unit_test(clear_forgets_who_overlaps),
 		cmocka_unit_test(oldest_is_the_first_line_that_still_counts),

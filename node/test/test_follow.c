@@ -153,6 +153,29 @@ static void window_is_rebuilt_after_a_restart(void **state)
 	assert_true(banned(f->w, "198.51.100.7"));
 }
 
+/* The log brings no unban to windows that are filled again from lines before it: the ledger knows. */
+static void failures_before_an_unban_do_not_count_again_after_a_restart(void **state)
+{
+	struct fixture *f = *state;
+
+	go_live(f->w);
+	write_failures(f, "198.51.100.7", 9, 5);
+	write_failures(f, "198.51.100.8", 9, 5);
+	read_all(f);
+	pass(f->w, 2 * S);
+	log_unban(f->w, "198.51.100.7");
+	stream_rest(f->w);
+	write_failures(f, "198.51.100.99", 1, 0);
+	read_all(f);
+	restart(f);
+	pass(f->w, 2 * S);
+	write_failures(f, "198.51.100.7", 1, 0);
+	write_failures(f, "198.51.100.8", 1, 0);
+	read_all(f);
+	assert_false(banned(f->w, "198.51.100.7"));
+	assert_true(banned(f->w, "198.51.100.8"));
+}
+
 static void offences_reported_before_a_restart_are_not_reported_again(void **state)
 {
 	struct fixture *f = *state;
@@ -279,6 +302,57 @@ static void hour_that_comes_twice_is_read_as_the_one_that_is_now(void **state)
 	assert_int_equal(banned(f->w, "198.51.100.8"), f->w->boot_ms + 300 * S);
 }
 
+static void write_line(struct fixture *f, const char *text)
+{
+	FILE *log = fopen(f->log, "a");
+	time_t now = (time_t)(f->w->wall_ms / 1000);
+	char stamp[64];
+
+	assert_non_null(log);
+	strftime(stamp, sizeof(stamp), "[%d/%b/%Y %H:%M:%S] ", localtime(&now));
+	fprintf(log, "%s%s\n", *text == '<' ? "" : stamp, text);
+	fclose(log);
+}
+
+static void windows_outlive_a_change_of_the_rules(void **state)
+{
+	static const char own[] = "rule fax {\n log = security\n service = fax\n verdict = failure\n failures = 600\n"
+				  " pattern = \"Fax from %address%\"\n}\n"
+				  "rule extra {\n log = security\n service = imap\n verdict = failure\n pattern = \"Extra from %address%\"\n}\n";
+	struct fixture *f = *state;
+	char path[] = "/tmp/kban-follow-rules.XXXXXX", *error = NULL;
+	int fd = mkstemp(path);
+	struct rules *rules = NULL;
+	const char *const paths[] = {path};
+
+	assert_true(fd >= 0 && write(fd, own, strlen(own)) == (ssize_t)strlen(own));
+	close(fd);
+	write_failures(f, "198.51.100.7", 9, 0);
+	read_all(f);
+	assert_int_equal(rules_load(&rules, &(struct rules_set){.n = 1, .paths = paths}, &error), 0);
+	follow_rules(f->follow, rules);
+	rules_free(f->rules);
+	f->rules = rules;
+	write_line(f, "Extra from 198.51.100.7");
+	read_all(f);
+	assert_true(banned(f->w, "198.51.100.7"));
+	unlink(path);
+}
+
+/* The security log has no line of another log, and no syslog header. */
+static void only_lines_of_the_followed_log_count(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned i = 0; i < 10; i++) {
+		write_line(f, "<21>1 2023-11-14T22:13:20Z h a - - - SMTP: User a doesn't exist. Attempt from IP address 198.51.100.7.");
+		write_line(f, "<21>Nov 14 22:13:20 h kerio: SMTP: User a doesn't exist. Attempt from IP address 198.51.100.8.");
+	}
+	read_all(f);
+	assert_int_equal(banned(f->w, "198.51.100.7"), 0);
+	assert_int_equal(banned(f->w, "198.51.100.8"), 0);
+}
+
 static void missing_log_is_a_state(void **state)
 {
 	struct fixture *f = *state;
@@ -297,6 +371,7 @@ int main(void)
 		T(ten_failures_ban_and_store_offence_and_place_together),
 		T(backlog_bans_for_what_remains_in_local_time),
 		T(window_is_rebuilt_after_a_restart),
+		T(failures_before_an_unban_do_not_count_again_after_a_restart),
 		T(offences_reported_before_a_restart_are_not_reported_again),
 		T(rotation_while_down_loses_no_line),
 		T(rotations_that_drop_the_windows_file_lose_no_unread_line),
@@ -304,6 +379,8 @@ int main(void)
 		T(line_from_the_future_counts_now),
 		T(offence_seen_live_bans_for_the_whole_block_time),
 		T(hour_that_comes_twice_is_read_as_the_one_that_is_now),
+		T(windows_outlive_a_change_of_the_rules),
+		T(only_lines_of_the_followed_log_count),
 		T(missing_log_is_a_state),
 	};
 

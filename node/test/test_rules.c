@@ -193,7 +193,7 @@ static void the_envelope_gives_the_local_time(void **state)
 		match(line, &m);
 		assert_true(m.has_time && m.local_s == t);
 	}
-	match("<21>1 2026-04-05T00:00:00Z h a - - - x", &m);
+	match("<21>1 - h a - - - x", &m);
 	assert_false(m.has_time);
 }
 
@@ -343,6 +343,20 @@ static const struct hostile hostile_lines[] = {
 	{"POP3: User joe authenticated  from IP address %A", RULES_SUCCESS, false},
 	{"Message from <%T> to <%T> rejected by header filter: To address is %T", RULES_NONE, true},
 	{"Failed IMAP login from %A with SASL method X", RULES_FAILURE, false},
+	{"Failed SMTP login from %A with SASL method %T", RULES_FAILURE, true},
+	{"Failed SMTP login from %A with SASL method %T.", RULES_FAILURE, true},
+	{"XMPP: User %T doesn't exist. Attempt from IP address %A.", RULES_FAILURE, true},
+	{"LDAP: Invalid password for user %T. Attempt from IP address %A", RULES_FAILURE, false},
+	{"SMTP Spam attack detected from %A, client sent data before SMTP greeting", RULES_FAILURE, false},
+	{"SMTP connection from %A rejected: directory harvest attack", RULES_FAILURE, false},
+	{"Client with IP address %A has no reverse DNS entry, connection rejected before SMTP greeting", RULES_FAILURE, false},
+	{"Administration login into Web Administration from %A failed: IP address not allowed", RULES_FAILURE, false},
+	{"Connection attempt to service IMAP from IP address %A rejected: too many connections. Connection limit is 100", RULES_NONE,
+	 false},
+	{"SMTP: AntiHammering: connection from IP address %A is blocked", RULES_NONE, false},
+	{"Recv: Queue-ID: 63073369-00000003, Service: SMTP, From: <%T>, To: <%T>, Size: 3687, Sender-Host: %A, SSL: yes, Subject: %T, "
+	 "Msg-Id: <%T>", RULES_NONE, true},
+	{"Message from <%T> to <%T> rejected by header filter: %T", RULES_NONE, true},
 };
 
 static size_t append(char *out, size_t len, size_t max, const char *s)
@@ -380,15 +394,22 @@ static size_t hostile_build(char *out, size_t max, const struct hostile *h, cons
 	return len;
 }
 
+/* Names come from the attacker's reverse DNS. */
+static bool is_name(const char *real)
+{
+	return !strstr(real, "203.0.113.66") && !strstr(real, "2a02:");
+}
+
 static void typed_text_never_names_another_address(void **state)
 {
 	static const char *const reals[] = {"203.0.113.66", "203.0.113.66:52114", "2a02:1::66", "[2a02:1::66]:25",
-					    "::ffff:203.0.113.66", "mx.attacker.example"};
+					    "::ffff:203.0.113.66", "mx.attacker.example", "192.0.2.1.attacker.example",
+					    "a.192.0.2.1", "192-0-2-1.attacker.example", "[192.0.2.1", "192.0.2.1x"};
 	unsigned unclear = 0;
 
 	(void)state;
 	random_seed();
-	for (unsigned i = 0; i < 20000; i++) {
+	for (unsigned i = 0; i < 60000; i++) {
 		const struct hostile *h = &hostile_lines[random_below(KBAN_ARRAY_LEN(hostile_lines))];
 		const char *real = reals[random_below(KBAN_ARRAY_LEN(reals))];
 		char line[8192];
@@ -396,9 +417,9 @@ static void typed_text_never_names_another_address(void **state)
 		struct rules_match m;
 		bool found = match_exact(line, len, &m);
 		const char *address = address_text(&m);
-		const char *want = real == reals[5] ? "" : strchr(real, '.') ? "203.0.113.66" : "2a02:1::66";
+		const char *want = is_name(real) ? "" : strchr(real, '.') ? "203.0.113.66" : "2a02:1::66";
 		bool right = found && m.verdict == h->verdict && strcmp(address, want) == 0;
-		if (!right && h->may_be_unclear && !m.has_address) {
+		if (!right && (h->may_be_unclear || is_name(real)) && !m.has_address) {
 			unclear++;
 			right = true;
 		}
@@ -492,7 +513,8 @@ static int load_text(struct rules **out, const void *text, size_t len, char **er
 
 	assert_true(fd >= 0 && write(fd, text, len) == (ssize_t)len);
 	close(fd);
-	int r = rules_load(out, path, error);
+	const char *const paths[] = {path};
+	int r = rules_load(out, &(struct rules_set){.n = 1, .paths = paths}, error);
 	unlink(path);
 	return r;
 }
@@ -502,6 +524,10 @@ static void a_bad_file_is_refused_with_line_and_remedy(void **state)
 #define GOOD "log = security\n service = x\n verdict = failure\n"
 	static const char *const bad[][2] = {
 		{"", ":1: 0 rules; "},
+		{"rule a {\n" GOOD " failures = 0\n pattern = \"%address%\"\n}\n", ":5: failures \"0\" is out of range; write a number from 1 to 1000"},
+		{"rule a {\n" GOOD " failures = 1001\n pattern = \"%address%\"\n}\n", ":5: failures \"1001\" is out of range; "},
+		{"rule a {\n" GOOD " check-time = -1\n pattern = \"%address%\"\n}\n", ":5: check-time \"-1\" is out of range; "},
+		{"rule a {\n" GOOD " block-time = \"5m\"\n pattern = \"%address%\"\n}\n", ":5: block-time \"5m\" is out of range; "},
 		{"rule a {\n log = security\n service = x\n verdict = maybe\n pattern = \"%address%\"\n}\n",
 		 ":4: unknown verdict \"maybe\"; use one of none, failure, ban, success"},
 		{"rule a {\n log = papyrus\n service = x\n verdict = failure\n pattern = \"%address%\"\n}\n", ":2: unknown log"},
@@ -547,7 +573,9 @@ static void a_missing_or_binary_file_is_refused(void **state)
 	char *error = NULL;
 
 	(void)state;
-	assert_int_equal(rules_load(&r, "/nonexistent/rules", &error), -2);
+	static const char *const missing[] = {"/nonexistent/rules"};
+
+	assert_int_equal(rules_load(&r, &(struct rules_set){.n = 1, .paths = missing}, &error), -2);
 	assert_non_null(strstr(error, "/nonexistent/rules:1: No such file"));
 	free(error);
 	error = NULL;
@@ -587,7 +615,7 @@ static void own_rules_replace_the_built_in_ones(void **state)
 	rules_free(r);
 }
 
-static void a_pattern_that_explodes_is_no_match(void **state)
+static void a_pattern_that_explodes_is_passed_over(void **state)
 {
 	static const char text[] = "rule mine {\n log = error\n service = fax\n verdict = failure\n"
 				   " pattern = \"(?:a+)+[bc]%address%\"\n}\n"
@@ -600,8 +628,9 @@ static void a_pattern_that_explodes_is_no_match(void **state)
 	(void)state;
 	assert_int_equal(load_text(&r, text, strlen(text), &error), 0);
 	memset(line + 23, 'a', sizeof(line) - 23);
-	assert_false(rules_match(r, line, sizeof(line), &m));
-	assert_null(m.rule);
+	assert_true(rules_match(r, line, sizeof(line), &m)); /* the next one is tried */
+	assert_string_equal(m.rule, "next");
+	assert_false(m.has_address);
 	rules_free(r);
 }
 
@@ -623,7 +652,7 @@ int main(void)
 		cmocka_unit_test(a_bad_file_is_refused_with_line_and_remedy),
 		cmocka_unit_test(a_missing_or_binary_file_is_refused),
 		cmocka_unit_test(own_rules_replace_the_built_in_ones),
-		cmocka_unit_test(a_pattern_that_explodes_is_no_match),
+		cmocka_unit_test(a_pattern_that_explodes_is_passed_over),
 	};
 
 	return cmocka_run_group_tests(tests, load_defaults, free_defaults);
