@@ -54,51 +54,95 @@ static const char *check_entry(struct world *w, const struct disk_entry *e)
 	return NULL;
 }
 
+static uint64_t disk_head(const struct disk *d)
+{
+	uint64_t last = d->entries_n ? d->entries[d->entries_n - 1].entry.seq : 0;
+
+	return last > d->horizon.seq ? last : d->horizon.seq;
+}
+
+/* What a disk holds of the log is what was seen there: whole above its horizon, and below it some
+ * reports, verbatim. */
+static const char *check_disk(const struct world *w, const struct disk *d, const char *who)
+{
+	uint64_t head = disk_head(d), horizon = d->horizon.seq, above = 0;
+
+	if (head > w->seen_n)
+		return BROKEN("%s has entry %llu, the log ends at %llu", who, (unsigned long long)head, (unsigned long long)w->seen_n);
+	if (horizon && !kban_hash_equal(&d->horizon.chain, &w->seen[horizon - 1].chain))
+		return BROKEN("%s has another place at its horizon %llu", who, (unsigned long long)horizon);
+	for (size_t i = 0; i < d->entries_n; i++) {
+		const struct disk_entry *e = &d->entries[i];
+		const struct world_seen *seen = &w->seen[e->entry.seq - 1];
+		struct kban_hash report;
+		kban_sealed_hash(&report, &e->entry.sealed);
+		above += e->entry.seq > horizon;
+		if (!kban_hash_equal(&report, &seen->report) ||
+		    (e->entry.seq > horizon && !kban_hash_equal(&e->after.chain, &seen->chain)))
+			return BROKEN("%s has another entry %llu than it was", who, (unsigned long long)e->entry.seq);
+	}
+	if (above != head - horizon)
+		return BROKEN("%s has lost entries above its horizon", who);
+	return NULL;
+}
+
+static void note_late(struct world *w, const struct kban_report *r, const struct ledger_verdict *v)
+{
+	unsigned node = 0;
+
+	while (node < WORLD_NODES && !kban_key_equal(&r->author, &w->nodes[node].identity.keys.sign_public))
+		node++;
+	for (size_t i = 0; node < WORLD_NODES && i < v->outcomes_n; i++) {
+		if (v->outcomes[i] != KBAN_OUTCOME_HISTORY)
+			continue;
+		w->late = kban_realloc(w->late, (w->late_n + 1) * sizeof(*w->late));
+		w->late[w->late_n++] = (struct world_late){node, r->events[i].ban.prefix};
+	}
+}
+
+static const char *see(struct world *w, const struct disk_entry *e)
+{
+	kban_auto(kban_report_free) struct kban_report *r = NULL;
+	const char *broken = check_entry(w, e);
+	struct ledger_verdict v;
+
+	if (broken || kban_report_decode(&r, &e->entry.sealed))
+		return broken ? broken : "unreachable";
+	w->seen = kban_realloc(w->seen, (w->seen_n + 1) * sizeof(*w->seen));
+	w->seen[w->seen_n++] = (struct world_seen){e->after.chain, r->hash};
+	ledger_apply(w->reference, &e->entry, r, &v, NULL);
+	note_late(w, r, &v);
+	w->counts.entries++;
+	return NULL;
+}
+
 /* Nothing in the log was lost or changed, and what is new is sound. */
 static const char *check_log(struct world *w)
 {
 	const struct disk *d = w->broker_disk;
+	const struct disk_entry *e;
 
-	if (d->entries_n < w->seen_n)
-		return BROKEN("the log lost entries: %zu of %zu are left", d->entries_n, w->seen_n);
-	for (size_t i = 0; i < w->seen_n; i++)
-		if (!kban_hash_equal(&w->seen_chains[i], &d->entries[i].after.chain))
-			return BROKEN("entry %zu changed", i + 1);
-	while (w->seen_n < d->entries_n) {
-		const char *broken = check_entry(w, &d->entries[w->seen_n]);
+	if (disk_head(d) < w->seen_n)
+		return BROKEN("the log ended at %llu, and now at %llu", (unsigned long long)w->seen_n,
+			      (unsigned long long)disk_head(d));
+	while ((e = disk_entry(d, w->seen_n + 1))) {
+		const char *broken = see(w, e);
 		if (broken)
 			return broken;
-		w->seen_chains = kban_realloc(w->seen_chains, (w->seen_n + 1) * sizeof(*w->seen_chains));
-		w->seen_chains[w->seen_n] = d->entries[w->seen_n].after.chain;
-		w->seen_n++;
-		w->counts.entries++;
 	}
-	return NULL;
+	return check_disk(w, d, "the broker");
 }
 
 static const char *check_receipts(struct world *w)
 {
 	for (size_t i = 0; i < w->receipts_n; i++) {
-		struct kban_hash hash;
-		if (w->receipts[i].seq > w->broker_disk->entries_n)
-			return BROKEN("a receipt names entry %llu, which is not there", (unsigned long long)w->receipts[i].seq);
-		kban_sealed_hash(&hash, &w->broker_disk->entries[w->receipts[i].seq - 1].entry.sealed);
-		if (!kban_hash_equal(&hash, &w->receipts[i].hash))
-			return BROKEN("a receipt names entry %llu, which is another report", (unsigned long long)w->receipts[i].seq);
+		const struct world_receipt *r = &w->receipts[i];
+		if (r->seq > w->seen_n)
+			return BROKEN("a receipt names entry %llu, which is not there", (unsigned long long)r->seq);
+		if (!kban_hash_equal(&w->seen[r->seq - 1].report, &r->hash))
+			return BROKEN("a receipt names entry %llu, which is another report", (unsigned long long)r->seq);
 	}
 	w->receipts_n = 0; /* check_log() guards these entries from now on */
-	return NULL;
-}
-
-/* A replica is a prefix of the log. */
-static const char *check_replica(const struct world *w, const struct world_node *n)
-{
-	size_t have = n->disk->entries_n;
-
-	if (have > w->broker_disk->entries_n)
-		return BROKEN("node %u has %zu entries, the broker %zu", n->index + 1, have, w->broker_disk->entries_n);
-	if (have && !kban_hash_equal(&n->disk->entries[have - 1].after.chain, &w->broker_disk->entries[have - 1].after.chain))
-		return BROKEN("node %u has another entry %zu than the broker", n->index + 1, have);
 	return NULL;
 }
 
@@ -133,12 +177,13 @@ static const char *check_safe(const struct world_node *n)
 	return NULL;
 }
 
-/* Equal places mean equal chains and digests. */
+/* Equal places mean equal chains and digests, also for one that never forgot anything. */
 static const char *check_agreement(const struct world *w)
 {
-	const struct ledger *ledgers[WORLD_NODES + 1];
+	const struct ledger *ledgers[WORLD_NODES + 2];
 	size_t n = 0;
 
+	ledgers[n++] = w->reference;
 	if (w->broker && !broker_pending(w->broker))
 		ledgers[n++] = broker_ledger(w->broker);
 	for (unsigned i = 0; i < WORLD_NODES; i++)
@@ -161,6 +206,17 @@ static const char *check_agreement(const struct world *w)
 	return NULL;
 }
 
+/* A horizon that moved over its own log is a compaction; one beyond it, a state that was taken. */
+static void count_horizon(struct world *w, const struct disk *d, unsigned who)
+{
+	if (d->horizon.seq > w->heads[who])
+		w->counts.states++;
+	else if (d->horizon.seq > w->horizons[who])
+		w->counts.compactions++;
+	w->heads[who] = disk_head(d);
+	w->horizons[who] = d->horizon.seq;
+}
+
 const char *world_check(struct world *w)
 {
 	const char *broken = check_log(w);
@@ -169,8 +225,10 @@ const char *world_check(struct world *w)
 		broken = check_receipts(w);
 	if (!broken)
 		broken = check_agreement(w);
+	count_horizon(w, w->broker_disk, WORLD_NODES);
 	for (unsigned i = 0; !broken && i < WORLD_NODES; i++) {
-		broken = check_replica(w, &w->nodes[i]);
+		count_horizon(w, w->nodes[i].disk, i);
+		broken = check_disk(w, w->nodes[i].disk, w->nodes[i].identity.name);
 		if (!broken && w->nodes[i].node)
 			broken = check_safe(&w->nodes[i]);
 	}

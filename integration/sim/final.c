@@ -40,6 +40,14 @@ static int ledger_ban_in_kernel(void *arg, const struct kban_prefix *p, uint64_t
 	return 1;
 }
 
+static bool is_late(const struct world *w, const struct world_node *n, const struct kban_prefix *p)
+{
+	for (size_t i = 0; i < w->late_n; i++)
+		if (w->late[i].node == n->index && kban_prefix_equal(&w->late[i].prefix, p))
+			return true;
+	return false;
+}
+
 static const char *compare_kernel(const struct world *w, const struct world_node *n)
 {
 	const struct ledger *l = broker_ledger(w->broker);
@@ -50,9 +58,11 @@ static const char *compare_kernel(const struct world *w, const struct world_node
 	ledger_bans_each(l, w->now_ms, NULL, NULL, ledger_ban_in_kernel, &c);
 	for (size_t i = 0; i < n->kernel.n && !c.broken; i++) {
 		const struct enforce_op *op = &n->kernel.ops[i];
-		if (op->kind == ENFORCE_BAN && op->until_boot_ms > boot + NEAR_MS && !ledger_ban_until(l, &op->prefix, w->now_ms)) {
-			snprintf(sentence, sizeof(sentence), "%s is in node %u's kernel and not banned",
-				 kban_prefix_format(&op->prefix, text), n->index + 1);
+		if (op->kind == ENFORCE_BAN && op->until_boot_ms > boot + NEAR_MS &&
+		    !ledger_ban_until(l, &op->prefix, w->now_ms) && !is_late(w, n, &op->prefix)) {
+			snprintf(sentence, sizeof(sentence), "%s is in node %u's kernel for %llu ms more and not banned",
+				 kban_prefix_format(&op->prefix, text), n->index + 1,
+				 (unsigned long long)(op->until_boot_ms - boot));
 			c.broken = sentence;
 		}
 	}

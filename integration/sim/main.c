@@ -102,10 +102,10 @@ int main(int argc, char **argv)
 		world_free(w);
 	}
 	printf("%llu seeds, %llu failed: %llu steps, %llu crashes, %llu link cuts, %llu full disks, %llu offences, %llu operator's "
-	       "events, %llu entries, %llu receipts\n",
+	       "events, %llu entries, %llu receipts, %llu compactions, %llu states taken\n",
 	       (unsigned long long)o.seeds, (unsigned long long)failed, (unsigned long long)sum.steps,
 	       (unsigned long long)sum.crashes, (unsigned long long)sum.cuts, (unsigned long long)sum.full_disks,
 	       (unsigned long long)sum.offences, (unsigned long long)sum.operator_events, (unsigned long long)sum.entries,
-	       (unsigned long long)sum.receipts);
+	       (unsigned long long)sum.receipts, (unsigned long long)sum.compactions, (unsigned long long)sum.states);
 	return failed ? 1 : 0;
 }

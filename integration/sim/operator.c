@@ -51,12 +51,26 @@ static struct kban_prefix hot_prefix(struct world *w)
 	return p;
 }
 
+/* Quotas stay: who would end a hold once the operator says nothing more? */
+static struct kban_event_policy operator_policy(struct world *w)
+{
+	struct kban_event_policy p = ledger_policy_default;
+
+	p.repeat_percent = 100 + (uint32_t)sim_below(&w->random, 200);
+	if (w->years)
+		p.history_ms = 86400000 + sim_below(&w->random, 86400000 / 4);
+	return p;
+}
+
 static struct kban_event operator_event(struct world *w)
 {
 	static const enum kban_event_kind kinds[] = {KBAN_EVENT_BAN,	  KBAN_EVENT_UNBAN,	  KBAN_EVENT_SAFE_ADD,
-						     KBAN_EVENT_SAFE_ADD, KBAN_EVENT_SAFE_REMOVE, KBAN_EVENT_RELEASE};
+						     KBAN_EVENT_SAFE_ADD, KBAN_EVENT_SAFE_REMOVE, KBAN_EVENT_RELEASE,
+						     KBAN_EVENT_POLICY};
 	struct kban_event e = {.kind = kinds[sim_below(&w->random, KBAN_ARRAY_LEN(kinds))]};
 	struct kban_prefix p = hot_prefix(w);
+	if (w->years && !w->counts.operator_events)
+		e.kind = KBAN_EVENT_POLICY;
 	uint64_t duration = 1000 + sim_below(&w->random, sim_chance(&w->random, 500) ? 30000 : 300000);
 
 	if (e.kind == KBAN_EVENT_BAN)
@@ -67,6 +81,8 @@ static struct kban_event operator_event(struct world *w)
 		e.safe_add = (struct kban_event_safe_add){.prefix = p, .duration_ms = sim_chance(&w->random, 700) ? duration : 0};
 	else if (e.kind == KBAN_EVENT_SAFE_REMOVE)
 		e.safe_remove = (struct kban_event_safe_remove){.prefix = p, .all = true};
+	else if (e.kind == KBAN_EVENT_POLICY)
+		e.policy = operator_policy(w);
 	else
 		e.release.key = w->nodes[sim_below(&w->random, WORLD_NODES)].identity.keys.sign_public;
 	return e;

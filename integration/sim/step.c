@@ -9,12 +9,16 @@
 
 #include "integration/sim/world.h"
 
+#define DAY_MS 86400000ULL
+
 /* A core said that its disk failed: only as planned; then the program is down for a while. */
 static void node_down(struct world_node *n)
 {
 	world_node_stop(n);
 	n->world->counts.crashes++;
 	n->down_until_ms = n->world->now_ms + sim_below(&n->world->random, 8000);
+	if (n->world->years && sim_chance(&n->world->random, 300))
+		n->down_until_ms += sim_below(&n->world->random, 3 * DAY_MS);
 }
 
 static void broker_down(struct world *w)
@@ -114,17 +118,21 @@ static void arrivals(struct world *w)
 
 /* Work ------------------------------------------------------------------------------------------------ */
 
+static void broker_result(struct world *w, int r)
+{
+	if (r >= 0)
+		return;
+	fatal_unless_planned(w, w->broker_disk, "the broker", r);
+	broker_down(w);
+}
+
 static void broker_turn(struct world *w)
 {
-	int r = w->broker ? broker_commit(w->broker) : 0;
-
-	if (r < 0) {
-		fatal_unless_planned(w, w->broker_disk, "the broker", r);
-		broker_down(w);
-		return;
-	}
+	broker_result(w, broker_commit(w->broker));
 	if (w->broker && sim_chance(&w->random, 100))
 		broker_tick(w->broker);
+	if (w->broker && sim_chance(&w->random, 300))
+		broker_result(w, broker_work(w->broker));
 }
 
 static void node_try_connection(struct world_node *n)
@@ -213,7 +221,7 @@ static void node_offends(struct world_node *n)
 	if (!n->node || w->offences_n == WORLD_OFFENCES)
 		return;
 	struct node_offence o = {.prefix = offender(w, &once),
-				 .duration_ms = 1000 + sim_below(&w->random, 400000),
+				 .duration_ms = 1000 + sim_below(&w->random, w->years ? 4 * DAY_MS : 400000),
 				 .rule = "failed-login",
 				 .service = "smtp",
 				 .line = "simulated",
@@ -283,6 +291,8 @@ void world_step(struct world *w)
 {
 	w->counts.steps++;
 	w->now_ms += sim_chance(&w->random, 20) ? sim_below(&w->random, 5000) : sim_below(&w->random, 60);
+	if (w->years && w->faults && sim_chance(&w->random, 25))
+		w->now_ms += sim_below(&w->random, DAY_MS / 2);
 	turn(w);
 	if (sim_chance(&w->random, 150))
 		node_offends(&w->nodes[sim_below(&w->random, WORLD_NODES)]);

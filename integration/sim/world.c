@@ -179,7 +179,9 @@ static void tell(const struct world_node *n, const struct enforce_op *op)
 	static const char *const names[] = {"?", "ban", "unban", "safe", "unsafe"};
 	char text[KBAN_PREFIX_TEXT];
 
-	kban_debug("%s's kernel: %s %s", n->identity.name, names[op->kind], kban_prefix_format(&op->prefix, text));
+	kban_debug("%s's kernel: %s %s until %llu, now %llu", n->identity.name, names[op->kind],
+		   kban_prefix_format(&op->prefix, text), (unsigned long long)op->until_boot_ms,
+		   (unsigned long long)n->clock.boot_ms(n->clock.arg));
 }
 
 static uint64_t node_enforce(void *arg, const struct enforce_op *ops, size_t n_ops, bool all)
@@ -300,11 +302,13 @@ void world_new(struct world **out, uint64_t seed)
 	w->seed = seed;
 	w->random.state = seed;
 	w->now_ms = START_MS;
+	w->years = seed % 3 == 0;
 	w->wire.random = &w->random;
 	w->faults = w->wire.faulty = true;
 	identity_make(w, &w->root, "root", KBAN_ROLE_ROOT);
 	identity_make(w, &w->broker_identity, "broker1", KBAN_ROLE_BROKER);
 	identity_make(w, &w->operator.identity, "ops", KBAN_ROLE_OPERATOR);
+	ledger_new(&w->reference, &w->root.root);
 	w->broker_clock = clock_of(&w->broker_clock_state, w, 0);
 	disk_new(&w->broker_disk, &w->root.cluster);
 	for (unsigned i = 0; i < WORLD_NODES; i++)
@@ -330,7 +334,9 @@ void world_free(struct world *w)
 	free(w->operator.sealed_bytes);
 	free(w->genesis_bytes);
 	free(w->links);
-	free(w->seen_chains);
+	free(w->seen);
+	free(w->late);
+	ledger_free(w->reference);
 	free(w->receipts);
 	free(w);
 }

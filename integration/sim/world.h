@@ -83,7 +83,7 @@ struct world_offence {
 };
 
 struct world_counts {
-	uint64_t steps, crashes, cuts, full_disks, receipts, entries, offences, operator_events;
+	uint64_t steps, crashes, cuts, full_disks, receipts, entries, offences, operator_events, compactions, states;
 };
 
 struct world {
@@ -105,15 +105,26 @@ struct world {
 	struct world_operator operator;
 	size_t links_n;
 	struct world_link *links; /* by connection number - 1 */
-	/* What was promised: receipts, and the log as it was seen. */
-	size_t seen_n;
-	struct kban_hash *seen_chains;
+	bool years; /* a history period of a day, time that jumps by hours, bans that last for days */
+	/* What was promised: receipts, and the log as it was seen, whole, whatever is compacted. */
+	uint64_t seen_n; /* the newest seq */
+	struct world_seen {
+		struct kban_hash chain, report;
+	} *seen; /* of entry seq at seq - 1 */
+	uint64_t heads[WORLD_NODES + 1], horizons[WORLD_NODES + 1]; /* of the disks; the broker's last */
+	struct ledger *reference; /* folded from everything that was seen */
 	size_t receipts_n;
 	struct world_receipt {
 		struct kban_hash hash;
 		uint64_t seq;
 	} *receipts;
 	uint64_t counters[WORLD_NODES + 1];
+	/* Bans that came too late for the fleet: their node goes on with them by itself. */
+	size_t late_n;
+	struct world_late {
+		unsigned node;
+		struct kban_prefix prefix;
+	} *late;
 	size_t offences_n;
 	struct world_offence offences[WORLD_OFFENCES];
 	struct world_counts counts;
