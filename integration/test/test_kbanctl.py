@@ -52,7 +52,8 @@ def never_null_arrays(value):
 
 @pytest.mark.parametrize("command, array", [
     (("cluster", "list"), "nodes"), (("cluster", "status"), "values"), (("node", "list"), "nodes"),
-    (("principal", "list"), "principals"), (("broker", "list"), "brokers"), (("bans",), "bans"), (("safeacl", "list"), "ranges")])
+    (("principal", "list"), "principals"), (("broker", "list"), "brokers"), (("bans",), "bans"), (("safeacl", "list"), "ranges"), (("log",), "events"),
+    (("log", "--kind", "join"), "events")])
 def test_every_list_is_json_with_an_array(fleet, command, array):
     out = fleet.json(*command)
     assert isinstance(out[array], list) and never_null_arrays(out)
