@@ -78,7 +78,7 @@ static char *fold_refusal(const struct fold *f)
 			"upgrade needed: from entry %llu on the log follows rules that this "
 			"program "
 			"(fold version %u) does not know; install a newer kban-broker on this host",
-			(unsigned long long)f->last, KBAN_FOLD_VERSION);
+			(unsigned long long)f->last, kban_fold_newest);
 	return kban_asprintf(
 		"entry %llu of the log is no report (%s); put a backup of the data folder back",
 		(unsigned long long)f->last, kban_report_result_name(f->bad));

@@ -100,7 +100,7 @@ bool version_is_early(const struct broker *b, const struct kban_entry *entry,
 {
 	if (ledger_stops_at(b->ledger, entry, r)) {
 		snprintf(detail, size, "this broker knows fold version %u: upgrade it first",
-			 KBAN_FOLD_VERSION);
+			 kban_fold_newest);
 		return true;
 	}
 	if (kinds_are_early(b, r, v, detail, size))

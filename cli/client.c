@@ -319,7 +319,7 @@ static enum wait hello(struct client *c)
 				 .hello = {
 					 .min_version = KBAN_PROTOCOL_VERSION,
 					 .max_version = KBAN_PROTOCOL_VERSION,
-					 .fold_version = KBAN_FOLD_VERSION,
+					 .fold_version = kban_fold_newest,
 					 .cluster = c->id->cluster,
 					 .program = kban_text("kbanctl " KBAN_VERSION),
 				 }};

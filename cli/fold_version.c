@@ -19,14 +19,14 @@ static int version_take(const struct context *ctx, uint32_t *out)
 	unsigned long v = strtoul(text, &end, 10);
 	if (errno || *end || *text < '0' || *text > '9' || !v || v > UINT32_MAX)
 		return cli_fail(ctx, CLI_USAGE, "a fold version is a number, like %u",
-				KBAN_FOLD_VERSION);
+				kban_fold_newest);
 	*out = (uint32_t)v;
-	if (v > KBAN_FOLD_VERSION)
+	if (v > kban_fold_newest)
 		return cli_fail(
 			ctx, CLI_FAILED,
 			"this kbanctl knows fold versions up to %u; upgrade it, the broker and "
 			"every node first",
-			KBAN_FOLD_VERSION);
+			kban_fold_newest);
 	return 0;
 }
 

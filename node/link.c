@@ -176,7 +176,7 @@ void node_connected(struct node *n)
 	m.hello = (struct kban_hello){
 		.min_version = KBAN_PROTOCOL_VERSION,
 		.max_version = KBAN_PROTOCOL_VERSION,
-		.fold_version = KBAN_FOLD_VERSION,
+		.fold_version = kban_fold_newest,
 		.cluster = n->config.identity->cluster,
 		.program = kban_text(program),
 	};
@@ -241,7 +241,7 @@ static void fill_heartbeat(const struct node *n, struct kban_heartbeat *h)
 		.repairs = n->status.repairs,
 		.outbox = n->outbox.n,
 		.nonce_n = n->link.nonce_n,
-		.fold_version = KBAN_FOLD_VERSION,
+		.fold_version = kban_fold_newest,
 		.status = status_bits(n),
 	};
 	ledger_place(n->ledger, &h->place);
@@ -391,7 +391,7 @@ static void take_welcome(struct node *n, const struct kban_message *m)
 	l->newer = false;
 	memcpy(l->session, w->session, sizeof(l->session));
 	n->submit.send_ms = 0; /* what is sealed may leave as soon as the head is reached */
-	if (w->fold_version > KBAN_FOLD_VERSION)
+	if (w->fold_version > kban_fold_newest)
 		upgrade_needed(n);
 	if (w->horizon > own.seq && !n->ahead) {
 		transfer_begin(n);
@@ -420,8 +420,9 @@ static void take_entries(struct node *n, const struct kban_message *m)
 			link_progress(n);
 		return;
 	case REPLICA_NEWER:
-		if (!n->halted)
-			upgrade_needed(n);
+		if (n->halted)
+			return; /* the log goes on without this node */
+		upgrade_needed(n);
 		n->halted = true;
 		link_beat(n);
 		return;

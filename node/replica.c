@@ -141,6 +141,8 @@ static int bad_entry(struct node *n, uint64_t seq, const char *what)
 static int verify(struct node *n, const struct kban_entry *e, uint64_t seq,
 		  struct kban_report **out)
 {
+	if (n->halted && e->seq > seq)
+		return REPLICA_NEWER; /* the broker goes on behind the entry that stopped us */
 	if (e->seq != seq)
 		return bad_entry(n, e->seq, "does not follow the one before");
 	int r = kban_report_decode(out, &e->sealed);

@@ -6,10 +6,12 @@
 #ifndef KBAN_PROTO_LIMITS_H
 #define KBAN_PROTO_LIMITS_H
 
+#include <stdint.h>
+
 #define KBAN_PROTOCOL_VERSION 1U
-#ifndef KBAN_FOLD_VERSION /* a test builds programs that know one more */
-#define KBAN_FOLD_VERSION 1U
-#endif
+
+/* The newest fold version (store/LEDGER.md, "Versions") that this program knows. */
+extern const uint32_t kban_fold_newest;
 
 #define KBAN_MESSAGE_MAX   (1024U * 1024U) /* bytes of one ZeroMQ message */
 #define KBAN_REPORT_MAX    (128U * 1024U)  /* bytes of one signed report, without its signature */

@@ -179,7 +179,7 @@ enum kban_outcome judge_fold_version(const struct ledger *l, const struct fold *
 	uint32_t v = e->fold_version.version;
 
 	(void)f;
-	return v == l->fold_version + 1 && v <= KBAN_FOLD_VERSION ? KBAN_OUTCOME_COUNTED
+	return v == l->fold_version + 1 && v <= kban_fold_newest ? KBAN_OUTCOME_COUNTED
 								  : KBAN_OUTCOME_OUT_OF_RANGE;
 }
 

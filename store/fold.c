@@ -175,7 +175,7 @@ bool ledger_stops_at(const struct ledger *l, const struct kban_entry *entry,
 		if (r->events[i].kind == KBAN_EVENT_FOLD_VERSION &&
 		    r->events[i].fold_version.version == version + 1)
 			version++;
-	return version > KBAN_FOLD_VERSION;
+	return version > kban_fold_newest;
 }
 
 /* Events ------------------------------------------------------------------------------------- */

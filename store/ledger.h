@@ -50,7 +50,7 @@ struct ledger_observer {
 	void *arg;
 };
 
-/* The entry would take the ledger to a fold version that this program does not know (KBAN_FOLD_VERSION): stop
+/* The entry would take the ledger to a fold version that this program does not know (kban_fold_newest): stop
  * before it, and say "upgrade needed". Folding it nevertheless gives another state than the others have. */
 bool ledger_stops_at(const struct ledger *l, const struct kban_entry *entry, const struct kban_report *r);
 

@@ -266,7 +266,7 @@ static const char *load_versions(struct ledger_loading *d, const struct item_row
 	const struct item_versions *v = &row->versions;
 	struct ledger *l = d->l;
 
-	if (v->fold_version > KBAN_FOLD_VERSION)
+	if (v->fold_version > kban_fold_newest)
 		return newer;
 	if (!version_fits(d, v->fold_version, v->fold_version_seq) ||
 	    !version_fits(d, v->epoch, v->epoch_seq) || v->epoch != d->header.place.epoch)

@@ -146,7 +146,7 @@ static void a_hello_for_another_cluster_version_or_fold_is_refused_by_name(void 
 	struct world *w = *state;
 	struct kban_hello good = {.min_version = 1,
 				  .max_version = 1,
-				  .fold_version = KBAN_FOLD_VERSION,
+				  .fold_version = kban_fold_newest,
 				  .cluster = w->identity.cluster,
 				  .program = kban_text("test")};
 	struct kban_hello cluster = good, newer = good, fold = good;

@@ -503,7 +503,7 @@ static void a_new_session_ends_it_too(void **state)
 	ask(w, a, &q);
 	struct kban_message hello = {
 		.kind = KBAN_MSG_HELLO,
-		.hello = {1, 1, KBAN_FOLD_VERSION, w->identity.cluster, kban_text("test")}};
+		.hello = {1, 1, kban_fold_newest, w->identity.cluster, kban_text("test")}};
 	send_message(w, a, &hello);
 	kban_message_free(take(w, a->peer, KBAN_MSG_WELCOME));
 	submit_ban(w, &w->actors[NODE1], "192.0.2.5");

@@ -50,7 +50,7 @@ static void cluster_shows_members_as_they_are(void **state)
 	greet_all(w);
 	broker_gone(w->b, w->actors[NODE2].peer);
 	world_pass(w, 7);
-	h.fold_version = KBAN_FOLD_VERSION;
+	h.fold_version = kban_fold_newest;
 	kban_heartbeat_seal(&h, &node->keys, &bytes, &beat.heartbeat);
 	send_message(w, node, &beat);
 	submit_revoke(w, &w->actors[OPERATOR], &w->actors[NODE3].keys.sign_public);

@@ -226,7 +226,7 @@ static void client_hello(struct fleet *f, struct client *c)
 {
 	struct kban_message m = {
 		.kind = KBAN_MSG_HELLO,
-		.hello = {1, 1, KBAN_FOLD_VERSION, f->w->identity.cluster, kban_text("test")}};
+		.hello = {1, 1, kban_fold_newest, f->w->identity.cluster, kban_text("test")}};
 
 	client_send(c, &m);
 }
@@ -467,7 +467,7 @@ static void a_cut_peer_gets_its_last_message_first(void **state)
 	struct fleet *f = *state;
 	struct kban_message m = {
 		.kind = KBAN_MSG_HELLO,
-		.hello = {2, 2, KBAN_FOLD_VERSION, f->w->identity.cluster, kban_text("test")}};
+		.hello = {2, 2, kban_fold_newest, f->w->identity.cluster, kban_text("test")}};
 	struct client c;
 
 	client_open(f, &c, &f->w->actors[NODE1], NULL);

@@ -270,7 +270,7 @@ static void beat(struct world *w, struct actor *from, struct actor *author, bool
 	uint8_t *bytes;
 
 	h.own_ms = w->wall_ms;
-	h.fold_version = KBAN_FOLD_VERSION;
+	h.fold_version = kban_fold_newest;
 	kban_heartbeat_seal(&h, &author->keys, &bytes, &m.heartbeat);
 	if (forged)
 		bytes[m.heartbeat.report_len] ^= 1;

@@ -344,7 +344,7 @@ static unused void send_hello(struct world *w, struct actor *a, const struct kba
 		.kind = KBAN_MSG_HELLO,
 		.hello = {.min_version = 1,
 			  .max_version = 1,
-			  .fold_version = KBAN_FOLD_VERSION,
+			  .fold_version = kban_fold_newest,
 			  .cluster = w->identity.cluster,
 			  .program = kban_text("test 1")},
 	};

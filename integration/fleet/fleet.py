@@ -30,6 +30,7 @@ class Node:
         self.conf = os.path.join(self.dir, "node.conf")
         self.output = os.path.join(self.dir, "kban-node.out")
         self.process = None
+        self.release = None  # "next": the program of the next release
         open(self.log, "w").close()
 
     def configure(self, **options):
@@ -49,7 +50,7 @@ class Node:
         wait_until(f"{self.name} listens", lambda: "listening" in self.listener.output())
 
     def start(self, env=None):
-        self.process = self.host.start([self.fleet.program("kban-node"), "-c", self.conf], self.output, env)
+        self.process = self.host.start([self.fleet.program("kban-node", self.release), "-c", self.conf], self.output, env)
 
     def kill(self):
         self.process.kill()
@@ -95,8 +96,8 @@ class Fleet:
             self.close()
             raise
 
-    def program(self, name):
-        return os.path.join(self.bin, name)
+    def program(self, name, release=None):
+        return os.path.join(self.bin, release or "", name)
 
     def _broker(self):
         self.ops = self.net.host("ops", OPERATOR)
@@ -136,8 +137,8 @@ class Fleet:
         run(*within(h.ns), "ip", "route", "add", "fd77::/64", "dev", "eth0", "src", h.ip6, "metric", "1")
         return h
 
-    def start_broker(self, env=None):
-        self.broker = self.broker_host.start([self.program("kban-broker"), "-c", self.broker_conf], self.broker_output, env)
+    def start_broker(self, env=None, release=None):
+        self.broker = self.broker_host.start([self.program("kban-broker", release), "-c", self.broker_conf], self.broker_output, env)
         wait_until("the broker listens", lambda: ":7400" in self.broker_host.run("ss", "-Hltn"))
 
     def add_node(self, index, start=True, **options):
@@ -154,12 +155,12 @@ class Fleet:
     def invite(self, name, *options):
         return self.ctl("node", "invite", name, *options).strip()
 
-    def ctl(self, *argv, host=None, input=None, identity=True, codes=(0,)):
+    def ctl(self, *argv, host=None, input=None, identity=True, codes=(0,), release=None):
         """kbanctl on the operator's host (or another); its stdout."""
         env = {**os.environ, "NO_COLOR": "1"}
         if identity:
             env["KBAN_IDENTITY"] = self.operator
-        full = [*within((host or self.ops).ns), self.program("kbanctl"), *argv]
+        full = [*within((host or self.ops).ns), self.program("kbanctl", release), *argv]
         p = subprocess.run(full, input=input, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, timeout=60)
         if p.returncode not in codes:
             raise CtlError(argv, p.returncode, p.stdout, p.stderr)

@@ -30,7 +30,7 @@ static void operator_greet(struct world *w)
 	struct kban_message hello = {.kind = KBAN_MSG_HELLO,
 				     .hello = {.min_version = 1,
 					       .max_version = KBAN_PROTOCOL_VERSION,
-					       .fold_version = KBAN_FOLD_VERSION,
+					       .fold_version = kban_fold_newest,
 					       .cluster = o->identity.cluster,
 					       .program = kban_text("kban-sim")}};
 	if (!w->broker)

@@ -368,7 +368,7 @@ static __attribute__((unused)) void fill_welcome(struct world *w, struct kban_me
 	*m = (struct kban_message){.kind = KBAN_MSG_WELCOME};
 	w->session[0]++;
 	m->welcome.version = KBAN_PROTOCOL_VERSION;
-	m->welcome.fold_version = KBAN_FOLD_VERSION;
+	m->welcome.fold_version = kban_fold_newest;
 	m->welcome.broker_ms = w->wall_ms;
 	memcpy(m->welcome.session, w->session, sizeof(w->session));
 	ledger_place(w->ledger, &m->welcome.head);

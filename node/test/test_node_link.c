@@ -348,7 +348,7 @@ static void newer_fold_version_stops_the_replica_there(void **state)
 
 	dial(w);
 	fill_welcome(w, &m);
-	m.welcome.fold_version = KBAN_FOLD_VERSION + 1;
+	m.welcome.fold_version = kban_fold_newest + 1;
 	receive(w, &m);
 	assert_int_equal(node_link(w->node), NODE_UPGRADE_NEEDED);
 	assert_int_equal(node_place(w), 0);

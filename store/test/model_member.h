@@ -259,7 +259,7 @@ static enum kban_outcome m_fold_version(struct model *m, const struct now *now,
 {
 	uint32_t v = e->fold_version.version;
 
-	if (v != m->fold_version + 1 || v > KBAN_FOLD_VERSION)
+	if (v != m->fold_version + 1 || v > kban_fold_newest)
 		return KBAN_OUTCOME_OUT_OF_RANGE;
 	m->fold_version = v;
 	m->fold_version_seq = now->seq;

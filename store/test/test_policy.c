@@ -97,14 +97,14 @@ static void only_the_next_known_fold_version_is_taken(void **state)
 	assert_int_equal(ledger_fold_version(f->ledger), 1);
 	assert_int_equal(ledger_fold_version_seq(f->ledger), 0);
 	assert_says(f, OP, FOLD_VERSION(1), OUT_OF_RANGE);
-	assert_says(f, OP, FOLD_VERSION(KBAN_FOLD_VERSION + 2), OUT_OF_RANGE);
-	for (uint32_t v = 2; v <= KBAN_FOLD_VERSION;
+	assert_says(f, OP, FOLD_VERSION(kban_fold_newest + 2), OUT_OF_RANGE);
+	for (uint32_t v = 2; v <= kban_fold_newest;
 	     v++) { /* in a build that knows more than one */
 		assert_says(f, OP, FOLD_VERSION(v), COUNTED);
 		assert_int_equal(ledger_fold_version_seq(f->ledger), head(f));
 	}
-	assert_says(f, ROOT, FOLD_VERSION(KBAN_FOLD_VERSION + 1), OUT_OF_RANGE);
-	assert_int_equal(ledger_fold_version(f->ledger), KBAN_FOLD_VERSION);
+	assert_says(f, ROOT, FOLD_VERSION(kban_fold_newest + 1), OUT_OF_RANGE);
+	assert_int_equal(ledger_fold_version(f->ledger), kban_fold_newest);
 }
 
 static void an_event_of_a_later_fold_version_is_out_of_range(void **state)
@@ -132,10 +132,10 @@ static void a_program_stops_where_the_log_goes_beyond_its_fold_version(void **st
 {
 	struct fleet *f = *state;
 	uint32_t known = ledger_fold_version(f->ledger);
-	struct kban_event next[] = {BAN("192.0.2.1", HOUR), FOLD_VERSION(KBAN_FOLD_VERSION + 1)};
-	struct kban_event not_next[] = {FOLD_VERSION(known), FOLD_VERSION(KBAN_FOLD_VERSION + 2)};
+	struct kban_event next[] = {BAN("192.0.2.1", HOUR), FOLD_VERSION(kban_fold_newest + 1)};
+	struct kban_event not_next[] = {FOLD_VERSION(known), FOLD_VERSION(kban_fold_newest + 2)};
 
-	for (; known < KBAN_FOLD_VERSION; known++)
+	for (; known < kban_fold_newest; known++)
 		assert_says(f, OP, FOLD_VERSION(known + 1), COUNTED);
 	assert_true(stops(f, OP, f->counters[OP] + 1, next, 2));
 	assert_true(stops(f, ROOT, f->counters[ROOT] + 1, next, 2));
@@ -150,11 +150,11 @@ static void a_program_stops_where_the_log_goes_beyond_its_fold_version(void **st
 static void both_switches_of_one_report_count(void **state)
 {
 	struct fleet *f = *state;
-	struct kban_event both[] = {FOLD_VERSION(KBAN_FOLD_VERSION + 1),
-				    FOLD_VERSION(KBAN_FOLD_VERSION + 2)};
+	struct kban_event both[] = {FOLD_VERSION(kban_fold_newest + 1),
+				    FOLD_VERSION(kban_fold_newest + 2)};
 	struct kban_event turned[] = {both[1], both[0]};
 
-	f->ledger->fold_version = KBAN_FOLD_VERSION;
+	f->ledger->fold_version = kban_fold_newest;
 	assert_true(stops(f, OP, 1, both, 2));
 	assert_true(stops(f, OP, 1, turned, 2));
 	assert_false(stops(f, OP, 1, turned, 1));

@@ -426,7 +426,7 @@ static void another_root_a_newer_format_and_a_newer_fold_have_names(void **state
 	(void)state;
 	assert_int_equal(items_load(&s, &pairs[1].sign_public, &l, &why), SNAPSHOT_OTHER_ROOT);
 	assert_non_null(why);
-	row.versions.fold_version = KBAN_FOLD_VERSION + 1;
+	row.versions.fold_version = kban_fold_newest + 1;
 	row.versions.fold_version_seq = 1;
 	items_set(&s, i, &row);
 	items_seal(&s);
