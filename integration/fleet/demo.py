@@ -113,6 +113,7 @@ def keep(fleet):
 The fleet is still running. Talk to it:
   alias kbanctl='nsenter --net=/run/netns/{fleet.ops.ns} env KBAN_IDENTITY={fleet.operator} {fleet.program("kbanctl")}'
   kbanctl cluster list
+  kbanctl log --follow
   nsenter --net=/run/netns/{n.host.ns} nft list table inet kban
   echo "[$(date '+%d/%b/%Y %H:%M:%S')] SMTP: User x@example.com doesn't exist. Attempt from IP address 192.0.2.77." >> {n.log}
 End it:
@@ -176,7 +177,7 @@ def show(times):
         say("three mail servers, a broker, an attacker and a colleague: six hosts in network namespaces of their own\n")
         blocked, sound = show_attack(fleet, attacker, colleague)
         fleet.agree()
-        for command in (("cluster", "list"), ("bans",)):
+        for command in (("cluster", "list"), ("bans",), ("why", attacker.ip4)):
             say(f"\n$ kbanctl {' '.join(command)}\n{fleet.ctl(*command).rstrip()}")
         if times:
             say()
