@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "node/bytes.h"
@@ -155,6 +156,28 @@ static void say_zone(struct follow *f, uint64_t age_ms)
 		     f->config.path, (unsigned long long)(age_ms / 60000));
 }
 
+#define CUT_MARK " [...] "
+#define CUT_PART ((KBAN_LINE_MAX - sizeof(CUT_MARK)) / 2)
+
+/* What is kept of a line with its ban. Of one that is too long both ends: the address may stand at
+ * either, and the attacker fills the middle. */
+static void line_keep(char out[KBAN_LINE_MAX + 1], const char *line, size_t len)
+{
+	char whole[4 * KBAN_LINE_MAX + 1], tail[4 * CUT_PART + 1];
+	size_t from = len, n = len <= KBAN_LINE_MAX ? kban_escape(whole, sizeof(whole), line, len) : 0;
+
+	if (n ? n <= KBAN_LINE_MAX : !len) {
+		memcpy(out, whole, n);
+		out[n] = 0;
+		return;
+	}
+	while (from && kban_escape(tail, sizeof(tail), line + from - 1, len - from + 1) <= CUT_PART)
+		from--;
+	(void)kban_escape(tail, sizeof(tail), line + from, len - from);
+	n = kban_escape(out, CUT_PART + 1, line, len);
+	snprintf(out + n, KBAN_LINE_MAX + 1 - n, CUT_MARK "%s", tail);
+}
+
 static void report(struct follow *f, const struct detector_offence *found,
 		   const struct tail_line *line)
 {
@@ -174,7 +197,7 @@ static void report(struct follow *f, const struct detector_offence *found,
 		.last_ms = found->last_ms,
 	};
 
-	kban_escape(text, sizeof(text), line->text, line->len);
+	line_keep(text, line->text, line->len);
 	node_offence(f->config.node, &o);
 	f->offences++;
 }

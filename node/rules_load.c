@@ -49,6 +49,10 @@ int loading_fail(struct loading *l, int line, const char *format, ...)
 /* libconfuse hands no argument through to its error function. */
 static _Thread_local struct loading *now_loading;
 
+/* libconfuse takes the end of a file for the end of a section. So the text gets a last line, which is
+ * an option outside of every section and unknown inside. */
+#define END_OF_FILE "kban-end-of-file"
+
 static __attribute__((format(printf, 2, 0))) void report_syntax(cfg_t *cfg, const char *format,
 								va_list args)
 {
@@ -56,7 +60,11 @@ static __attribute__((format(printf, 2, 0))) void report_syntax(cfg_t *cfg, cons
 
 	if (vasprintf(&what, format, args) < 0)
 		abort();
-	loading_fail(now_loading, cfg->line, "%s; see the example at the top of kerio.rules", what);
+	if (strstr(what, END_OF_FILE))
+		loading_fail(now_loading, cfg->line - 1, "the file ends inside a rule; close it with }");
+	else
+		loading_fail(now_loading, cfg->line, "%s; see the example at the top of kerio.rules",
+			     what);
 	free(what);
 }
 
@@ -409,13 +417,15 @@ static int rules_parse(struct loading *l, const char *text)
 	};
 	cfg_opt_t sections[] = {
 		CFG_SEC("rule", options, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
+		CFG_INT(END_OF_FILE, 0, CFGF_NONE),
 		CFG_END(),
 	};
 	cfg_t *root = cfg_init(sections, CFGF_NONE);
+	kban_auto(kban_free) void *whole = kban_asprintf("%s\n" END_OF_FILE " = 1\n", text);
 
 	now_loading = l;
 	cfg_set_error_function(root, report_syntax);
-	int parsed = cfg_parse_buf(root, text);
+	int parsed = cfg_parse_buf(root, whole);
 	int r = parsed == CFG_SUCCESS ? rules_build(l, root)
 				      : loading_fail(l, root->line, "syntax error; correct it");
 	now_loading = NULL;

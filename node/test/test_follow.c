@@ -126,6 +126,42 @@ static void ten_failures_ban_and_store_offence_and_place_together(void **state)
 	assert_int_equal(rows_count(f->w, "p"), 1);
 }
 
+static int take_kept_line(void *arg, struct kban_span key, struct kban_span value)
+{
+	kban_auto(kban_report_free) struct kban_report *r = NULL;
+	struct kban_text *line;
+
+	(void)key;
+	assert_int_equal(kban_event_decode(&r, value.p + 8, value.n - 8), 0);
+	line = &r->events[0].ban.line;
+	snprintf(arg, KBAN_LINE_MAX + 1, "%.*s", (int)line->n, line->s);
+	return 0;
+}
+
+/* The attacker fills the middle; the address stands at the end. */
+static void a_long_line_is_kept_with_both_ends_and_a_mark(void **state)
+{
+	struct fixture *f = *state;
+	char name[3000], kept[KBAN_LINE_MAX + 1];
+
+	for (size_t fill = 400; fill < sizeof(name); fill += 97) {
+		memset(name, fill % 2 ? 'x' : 0xff, fill);
+		FILE *log = fopen(f->log, "a");
+		for (unsigned i = 0; i < 10; i++) {
+			fputs("[17/Nov/2023 11:31:08] SMTP: User ", log);
+			fwrite(name, 1, fill, log);
+			fputs(" doesn't exist. Attempt from IP address 198.51.100.7.\n", log);
+		}
+		fclose(log);
+		read_all(f);
+		assert_int_equal(store_rows(f->w->store, kban_span("o", 1), take_kept_line, kept), 0);
+		assert_true(strlen(kept) <= KBAN_LINE_MAX && strlen(kept) > KBAN_LINE_MAX - 20);
+		assert_memory_equal(kept, "[17/Nov/2023 11:31:08] SMTP: User ", 34);
+		assert_non_null(strstr(kept, " [...] "));
+		assert_string_equal(kept + strlen(kept) - 53, " doesn't exist. Attempt from IP address 198.51.100.7.");
+	}
+}
+
 static void backlog_bans_for_what_remains_in_local_time(void **state)
 {
 	struct fixture *f = *state;
@@ -370,6 +406,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(ten_failures_ban_and_store_offence_and_place_together),
 		T(backlog_bans_for_what_remains_in_local_time),
+		T(a_long_line_is_kept_with_both_ends_and_a_mark),
 		T(window_is_rebuilt_after_a_restart),
 		T(failures_before_an_unban_do_not_count_again_after_a_restart),
 		T(offences_reported_before_a_restart_are_not_reported_again),

@@ -533,6 +533,7 @@ static void a_bad_file_is_refused_with_line_and_remedy(void **state)
 		{"rule a {\n log = papyrus\n service = x\n verdict = failure\n pattern = \"%address%\"\n}\n", ":2: unknown log"},
 		{"rule a {\n" GOOD " half = third\n pattern = \"%address%\"\n}\n", ":5: unknown half"},
 		{"rule a {\n" GOOD " pattern = \"x\"\n}\n", ":5: rule a: the pattern has no group \"address\"; write"},
+		{"rule a {\n" GOOD " pattern = \"%address%\"\n", ":6: the file ends inside a rule; close it with }"},
 		{"rule a {\n" GOOD " pattern = \"%address% (\"\n}\n", ":5: rule a: pattern: missing closing parenthesis at byte"},
 		{"rule a {\n" GOOD "}\n", ": rule a: no pattern; add it"},
 		{"rule a {\n log = security\n verdict = none\n pattern = \"x\"\n}\n", ":4: rule a: no service; "},
