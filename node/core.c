@@ -159,32 +159,35 @@ static void own_sweep(struct node *n)
 		return;
 	n->sweep_ms = boot + NODE_SWEEP_MS;
 	HASH_ITER (hh, n->own.bans, b, next)
-		if (b->until_boot_ms <= boot && !b->waiting)
+		if (b->until_boot_ms <= boot && !b->waiting && !b->estimated)
 			own_forget(n, b);
 }
 
-static uint64_t moved(uint64_t until_boot_ms, int64_t by_ms)
+/* When what ends at that moment of broker time ends by the boot clock; now, if it is over. */
+static uint64_t boot_end(const struct node *n, int64_t offset_ms, uint64_t deadline_ms, uint64_t most_ms)
 {
-	return by_ms > 0 && (uint64_t)by_ms >= until_boot_ms ? 1 : until_boot_ms - (uint64_t)by_ms;
+	uint64_t boot = kban_boot_ms(n->clock), now = boot + (uint64_t)offset_ms;
+	uint64_t left = deadline_ms > now ? deadline_ms - now : 0;
+
+	return boot + (left < most_ms ? left : most_ms);
 }
 
 void node_time_known(struct node *n, int64_t offset_ms)
 {
-	int64_t moved_ms = offset_ms - n->loaded_offset;
-
-	n->timed_offset = n->loaded_offset; /* so that the kernel hears of it */
 	struct outbox_item *item;
 	struct own_ban *b, *next;
 
+	n->timed_offset = n->loaded_offset; /* so that the kernel hears of it */
 	HASH_ITER (hh, n->own.bans, b, next)
 		if (b->estimated) {
-			b->until_boot_ms = moved(b->until_boot_ms, moved_ms);
+			b->until_boot_ms = boot_end(n, offset_ms, b->deadline_ms, KBAN_BAN_MAX_MS);
 			b->estimated = false;
 		}
 	DL_FOREACH (n->outbox.items, item)
 		if (item->estimated) {
-			item->until_boot_ms = moved(item->until_boot_ms, moved_ms);
+			item->until_boot_ms = boot_end(n, offset_ms, item->deadline_ms, item->duration_ms);
 			item->estimated = false;
+			(void)own_add(&n->own, &item->prefix, item->until_boot_ms);
 		}
 }
 
@@ -206,8 +209,10 @@ static int load_own(void *arg, struct kban_span key, struct kban_span value)
 	struct own_ban *b = own_add(
 		&n->own, &p, now.boot_ms + (left < KBAN_BAN_MAX_MS ? left : KBAN_BAN_MAX_MS));
 
-	if (b)
+	if (b) {
 		b->stored = b->estimated = true;
+		b->deadline_ms = deadline;
+	}
 	return 0;
 }
 
@@ -235,7 +240,7 @@ static int load_rows(struct node *n, char **error)
 		struct own_ban *b = item->until_boot_ms
 					    ? own_add(&n->own, &item->prefix, item->until_boot_ms)
 					    : NULL;
-		if (b && b->until_boot_ms == item->until_boot_ms)
+		if (b)
 			b->estimated = true;
 		if (b)
 			b->waiting++;

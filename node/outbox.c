@@ -93,8 +93,10 @@ static int load_item(void *arg, struct kban_span key, struct kban_span value)
 	/* A wall clock that was ahead when the row was written must not make the ban longer. */
 	if (left > ban->duration_ms)
 		left = ban->duration_ms;
-	item->until_boot_ms = left ? l->boot_ms + left : 0;
-	item->estimated = left;
+	item->until_boot_ms = deadline ? l->boot_ms + left : 0;
+	item->estimated = deadline;
+	item->deadline_ms = deadline;
+	item->duration_ms = ban->duration_ms;
 	return 0;
 }
 

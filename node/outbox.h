@@ -16,7 +16,8 @@ struct outbox_item {
 	uint64_t id;
 	struct kban_prefix prefix;
 	uint64_t until_boot_ms; /* when its ban ends here; 0: history from the start */
-	bool estimated;		/* as in own.h */
+	bool estimated;		/* as in own.h, and then with */
+	uint64_t deadline_ms, duration_ms;
 	uint8_t *bytes;		/* kban_event_encode(), with the duration it began with */
 	size_t len;
 	bool sealed;

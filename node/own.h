@@ -23,6 +23,7 @@ struct own_ban {
 	uint32_t waiting; /* its events in the outbox */
 	bool stored;	  /* has a row of its own in the store ("l") */
 	bool estimated;
+	uint64_t deadline_ms; /* the row's, while estimated; 0: none */
 	UT_hash_handle hh;
 };
 

@@ -102,6 +102,55 @@ static void clock_that_is_off_moves_no_end_beyond_the_brokers_first_word(void **
 	}
 }
 
+/* As a machine whose hardware clock is wrong by days. */
+static void clock_days_ahead_at_the_start_ends_nothing_for_good(void **state)
+{
+	struct world *w = *state;
+
+	offend(w, "198.51.100.7", 3600 * S);
+	flush(w);
+	uint64_t end = banned(w, "198.51.100.7");
+
+	w->wall_ms += 2 * 86400 * S;
+	node_restart(w);
+	assert_int_equal(banned(w, "198.51.100.7"), 0); /* by all that this node knows it is over */
+	pass(w, 20 * S);
+	w->wall_ms -= 2 * 86400 * S;
+	go_live(w);
+	pass(w, 11 * S);
+	assert_int_equal(banned(w, "198.51.100.7"), end);
+	take_submit(w);
+	stream_rest(w);
+	assert_int_equal(node_counts(w->node)->outcomes[KBAN_OUTCOME_COUNTED], 1);
+	assert_true(banned(w, "198.51.100.7") > end - 2 * S);
+}
+
+/* Refused for another reason than the address: only a row of its own stands for this ban. */
+static void clock_days_ahead_at_the_start_forgets_no_ban_of_this_node(void **state)
+{
+	struct world *w = *state;
+	uint32_t refused[] = {KBAN_OUTCOME_FULL};
+
+	go_live(w);
+	offend(w, "198.51.100.7", 3600 * S);
+	flush(w);
+	uint64_t end = banned(w, "198.51.100.7");
+
+	receipt(w, 0, refused, 1);
+	flush(w);
+	assert_int_equal(rows_count(w, "l"), 1);
+	w->wall_ms += 2 * 86400 * S;
+	node_restart(w);
+	for (unsigned i = 0; i < 70; i++)
+		pass(w, 1 * S);
+	flush(w);
+	assert_int_equal(rows_count(w, "l"), 1);
+	w->wall_ms -= 2 * 86400 * S;
+	go_live(w);
+	pass(w, 70 * S);
+	assert_int_equal(banned(w, "198.51.100.7"), end);
+}
+
 static void event_whose_time_ran_out_goes_as_history(void **state)
 {
 	struct world *w = *state;
@@ -360,6 +409,9 @@ static void refusal_not_about_the_address_keeps_the_ban_for_its_duration(void **
 	node_restart(w);
 	assert_int_equal(banned(w, "198.51.100.7"), w->boot_ms + 300 * S);
 	pass(w, 301 * S);
+	assert_int_equal(banned(w, "198.51.100.7"), 0);
+	greet(w); /* only the broker's time says for sure that it is over */
+	pass(w, 11 * S);
 	flush(w);
 	assert_int_equal(rows_count(w, "l"), 0);
 }
@@ -483,6 +535,8 @@ int main(void)
 		T(history_is_reported_and_bans_nobody),
 		T(outbox_and_ban_survive_a_restart_for_what_remains),
 		T(clock_that_is_off_moves_no_end_beyond_the_brokers_first_word),
+		T(clock_days_ahead_at_the_start_ends_nothing_for_good),
+		T(clock_days_ahead_at_the_start_forgets_no_ban_of_this_node),
 		T(event_whose_time_ran_out_goes_as_history),
 		T(nothing_is_sealed_before_the_head_is_reached),
 		T(own_entry_empties_the_outbox_and_the_ban_goes_on),
