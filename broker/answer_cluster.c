@@ -2,7 +2,8 @@
  *
  * The rows of `cluster`: every principal but root, the invitations, and the entries that prove
  * them. Every granter is itself a principal in the list, so the entries that granted, invited,
- * joined and revoked all of them reach up to the root.
+ * joined and revoked all of them reach up to the root. The brokers' addresses are not rows: they
+ * are in the entries that announced them.
  */
 #include <stdlib.h>
 
@@ -115,6 +116,12 @@ static int seqs_of_invitation(void *arg, const struct ledger_invitation *i)
 	return 0;
 }
 
+static int seqs_of_broker(void *arg, const struct ledger_broker *b)
+{
+	seqs_add(arg, b->seq);
+	return 0;
+}
+
 static int seq_order(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -139,6 +146,7 @@ static void proofs_collect(struct page_out *o, uint64_t after)
 
 	ledger_principals_each(l, seqs_of_principal, &s);
 	ledger_invitations_each(l, seqs_of_invitation, &s);
+	ledger_brokers_each(l, seqs_of_broker, &s);
 	if (s.n)
 		qsort(s.v, s.n, sizeof(*s.v), seq_order);
 	for (size_t i = 0; i < s.n && !o->next; i++) {

@@ -4,6 +4,9 @@
  * transaction is open. What is older than the history period goes, but for what the ledger rests on
  * (store/compact.h); then the outcomes of what is gone. Those who followed the log from before the
  * new horizon are told to take the state first.
+ *
+ * None begins while the clock is doubted (store/doubt.h), nor while older entries have no outcomes
+ * yet: for those below the horizon they could never be made.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -128,26 +131,49 @@ static int sweep_step(struct broker *b)
 	return r < 0 ? r : 0;
 }
 
+/* Said once for each doubt, and only when it keeps something from being done. */
+static void job_doubted(struct broker *b)
+{
+	struct compaction *c = &b->compaction;
+
+	if (!c->doubted)
+		doubt_say(&c->doubt);
+	c->doubted = true;
+}
+
 static int job_look(struct broker *b)
 {
 	struct compaction *c = &b->compaction;
 	struct store_head head;
 	uint64_t to = 0;
 	bool unfinished = false;
+	bool doubted = doubt_look(&c->doubt, b->clock, ledger_time_ms(b->ledger));
 
-	if (c->damaged || kban_boot_ms(b->clock) < c->retry_ms)
+	c->doubted &= doubted;
+	if (c->damaged || b->outcomes_lack || kban_boot_ms(b->clock) < c->retry_ms)
 		return 0;
 	int r = store_head(b->store, &head);
 	if (!r && !c->looked)
 		r = compact_unfinished(b->store, &unfinished);
 	if (r)
 		return r < 0 ? r : -EIO;
+	bool due = compact_due(&head, b->ledger, &to);
+	if (doubted) {
+		if (due || unfinished)
+			job_doubted(b);
+		return 0;
+	}
 	c->looked = true;
-	if (compact_due(&head, b->ledger, &to))
+	if (due)
 		job_begin(b, to);
 	else if (unfinished)
 		job_begin(b, 0);
 	return 0;
+}
+
+void compaction_start(struct broker *b)
+{
+	doubt_start(&b->compaction.doubt, b->clock, ledger_time_ms(b->ledger));
 }
 
 bool compaction_works(const struct broker *b)

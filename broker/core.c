@@ -41,6 +41,7 @@ int broker_new(struct broker **out, const struct kban_identity *identity, struct
 		r = genesis_take(b, genesis, error);
 	if (r)
 		return r < 0 ? r : -EIO;
+	compaction_start(b);
 	b->probed_ms = kban_boot_ms(clock);
 	*out = b;
 	b = NULL;

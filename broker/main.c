@@ -25,21 +25,21 @@ struct config {
 	char *identity, *genesis, *data;
 };
 
-static const char *check_path(const char *value)
+static char *check_path(const char *value)
 {
-	return !*value || *value == '/' ? NULL : "write an absolute path";
+	return !*value || *value == '/' ? NULL : kban_strdup("write an absolute path");
 }
 
-static const char *check_listen(const char *value)
+static char *check_listen(const char *value)
 {
 	const char *port = strrchr(value, ':');
 	char *end;
 
 	if (strncmp(value, "tcp://", 6) || !port || port < value + 7)
-		return "write tcp://ADDRESS:PORT, or tcp://*:PORT for every address";
+		return kban_strdup("write tcp://ADDRESS:PORT, or tcp://*:PORT for every address");
 	unsigned long n = strtoul(port + 1, &end, 10);
 	if (port[1] < '0' || port[1] > '9' || *end || !n || n > 65535)
-		return "write a port from 1 to 65535 after the last colon";
+		return kban_strdup("write a port from 1 to 65535 after the last colon");
 	return NULL;
 }
 

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HASH_FUNCTION HASH_FNV /* the default one falls through switch labels */
-#include <uthash.h>
 #include <utlist.h>
+
+#include "proto/hash.h"
 
 struct holder {		     /* an author */
 	struct kban_key key; /* hash key */

@@ -10,11 +10,10 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <fcntl.h>
-#define HASH_FUNCTION HASH_FNV /* the default one falls through switch labels */
-#include <uthash.h>
 #include <zmq.h>
 
 #include "broker/zap.h"
+#include "proto/hash.h"
 #include "proto/log.h"
 
 #define ID_SIZE 5 /* of the ids that libzmq makes: a zero and four bytes */

@@ -92,7 +92,8 @@ static int outcomes_commit(struct store *store, struct fold *f)
 	if (r != STORE_FULL)
 		return r;
 	kban_warning("the disk is full: what became of older reports' events is not shown by "
-		     "kbanctl log before the next start");
+		     "kbanctl log, and the log is not compacted, before the next start; make room "
+		     "on the disk, then restart the broker");
 	f->outcomes = NULL;
 	return 0;
 }
@@ -185,6 +186,7 @@ int fold_log(struct broker *b, char **error)
 		r = outcomes_finish(b->store, f, error);
 	if (r)
 		return r;
+	b->outcomes_lack = !complete && !f->outcomes;
 	ledger_free(b->ledger);
 	b->ledger = l;
 	l = NULL;

@@ -12,12 +12,11 @@
 #ifndef KBAN_BROKER_STATE_H
 #define KBAN_BROKER_STATE_H
 
-#define HASH_FUNCTION HASH_FNV /* the default one falls through switch labels */
-#include <uthash.h>
-
 #include "broker/core.h"
 #include "broker/refused.h"
+#include "proto/hash.h"
 #include "store/compact.h"
+#include "store/doubt.h"
 
 #define BROKER_ADDRESS_MAX 63
 #define BROKER_PEERS_PER_KEY                                                                       \
@@ -35,6 +34,7 @@
 #define BROKER_NONCES		 64   /* of queries, remembered */
 #define BROKER_FULL_MIN_MS	 5000 /* after a full disk: the next try, doubling */
 #define BROKER_FULL_MAX_MS	 60000
+#define BROKER_FULL_TRY_BYTES	 (512U * 1024U) /* that have to find room before it */
 #define BROKER_COMPACT_MIN_MS	 60000 /* the same for a compaction */
 #define BROKER_COMPACT_MAX_MS	 3600000
 
@@ -131,6 +131,8 @@ struct compaction {
 	struct compact *job; /* NULL: none is at work */
 	uint64_t began_ms;   /* boot clock, and so are the others */
 	uint64_t retry_ms, full_wait_ms;
+	struct doubt doubt;
+	bool doubted;	/* and that was said */
 	bool damaged;	/* none begins before the next start */
 	bool looked;	/* for what was left half done before this start */
 	bool sweeping;	/* outcomes of dropped entries: from `swept` on */
@@ -144,6 +146,7 @@ struct broker {
 	const struct broker_transport *transport;
 	struct ledger *ledger;
 	struct kban_place durable; /* the head that is on disk */
+	bool outcomes_lack;	   /* older entries have no outcomes, until the next start */
 	uint64_t horizon;
 
 	struct peer *peers;
@@ -157,6 +160,7 @@ struct broker {
 	size_t waiting_n, waiting_cap, waiting_bytes;
 
 	bool disk_full;
+	bool disk_tried; /* it had room for a row since: the next commit will tell */
 	uint64_t full_retry_ms, full_wait_ms; /* boot clock; doubling */
 
 	struct refused *refused;
@@ -257,6 +261,7 @@ bool version_is_early(const struct broker *b, const struct kban_entry *entry,
 		      size_t size);
 
 /* compaction.c: with nothing staged. < 0: fatal. */
+void compaction_start(struct broker *b);
 bool compaction_works(const struct broker *b);
 int compaction_step(struct broker *b) kban_must_check;
 /* Begins one when it is time. */

@@ -231,9 +231,53 @@ static enum kban_refusal check(const struct caller *who, const struct kban_seale
 	return KBAN_REFUSAL_NONE;
 }
 
-static enum kban_refusal room(const struct broker *b)
+/* The next try comes later, and twice as late each time. */
+static void full_again(struct broker *b)
 {
-	if (b->disk_full && kban_boot_ms(b->clock) < b->full_retry_ms)
+	b->full_wait_ms = b->full_wait_ms ? b->full_wait_ms * 2 : BROKER_FULL_MIN_MS;
+	if (b->full_wait_ms > BROKER_FULL_MAX_MS)
+		b->full_wait_ms = BROKER_FULL_MAX_MS;
+	b->full_retry_ms = kban_boot_ms(b->clock) + b->full_wait_ms;
+	b->disk_tried = false;
+}
+
+/* Nothing is folded ahead for a disk that is known to be full: taking it back folds the whole log
+ * anew. First a row has to find room, and leaves its pages to what comes next. */
+static int room_try(struct broker *b)
+{
+	static const uint8_t zeros[BROKER_FULL_TRY_BYTES];
+	static const char key[] = "w";
+
+	store_begin(b->store);
+	store_put(b->store, kban_span(key, 1), kban_span(zeros, sizeof(zeros)));
+	int r = store_commit(b->store);
+	if (r)
+		return r;
+	store_begin(b->store);
+	store_delete(b->store, kban_span(key, 1));
+	return store_commit(b->store);
+}
+
+static bool disk_has_room(struct broker *b)
+{
+	if (!b->disk_full || b->disk_tried)
+		return true;
+	if (kban_boot_ms(b->clock) < b->full_retry_ms)
+		return false;
+	int r = room_try(b);
+	if (r == STORE_FULL) {
+		full_again(b);
+	} else if (r) {
+		kban_error("the log cannot be written: %s", store_error(b->store));
+		b->failed = r > 0 ? -EIO : r;
+	}
+	b->disk_tried = !r;
+	return b->disk_tried;
+}
+
+static enum kban_refusal room(struct broker *b)
+{
+	if (!disk_has_room(b))
 		return KBAN_REFUSAL_DISK_FULL;
 	if (b->staged >= BROKER_BATCH_MAX || b->staged_bytes >= BROKER_BATCH_BYTES_MAX ||
 	    waiting_full(b))
@@ -311,7 +355,7 @@ static void committed(struct broker *b)
 	if (!b->disk_full)
 		return;
 	kban_info("the disk has room again: reports are taken");
-	b->disk_full = b->counts.disk_full = false;
+	b->disk_full = b->counts.disk_full = b->disk_tried = false;
 	b->full_wait_ms = 0;
 }
 
@@ -326,10 +370,7 @@ static int disk_full(struct broker *b)
 			   "is room",
 			   store_error(b->store));
 	b->disk_full = b->counts.disk_full = true;
-	b->full_wait_ms = b->full_wait_ms ? b->full_wait_ms * 2 : BROKER_FULL_MIN_MS;
-	if (b->full_wait_ms > BROKER_FULL_MAX_MS)
-		b->full_wait_ms = BROKER_FULL_MAX_MS;
-	b->full_retry_ms = kban_boot_ms(b->clock) + b->full_wait_ms;
+	full_again(b);
 	stream_unstage(b);
 	b->principals_changed = false;
 	for (size_t i = 0; i < b->waiting_n; i++) {

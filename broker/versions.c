@@ -63,21 +63,21 @@ static bool nodes_lag(const struct broker *b, uint32_t version, char *detail, si
 	return l.n;
 }
 
-static bool event_is_early(const struct broker *b, const struct kban_event *e, enum kban_outcome o,
-			   char *detail, size_t size)
+/* Makes this version the next one, whatever else the report says (ledger_stops_at()). What was
+ * judged on the unchanged state tells only whether the author may say so. */
+static bool event_steps(const struct kban_event *e, enum kban_outcome o, uint32_t version)
 {
-	if (e->kind != KBAN_EVENT_FOLD_VERSION || !kban_outcome_counts(o) || e->fold_version.force)
-		return false;
-	return nodes_lag(b, e->fold_version.version, detail, size);
+	return e->kind == KBAN_EVENT_FOLD_VERSION && o != KBAN_OUTCOME_DENIED &&
+	       e->fold_version.version == version + 1;
 }
 
 /* Kinds and versions one after the other, as the fold goes through them. */
-static bool kinds_are_early(const struct broker *b, const struct kban_report *r,
-			    const struct ledger_verdict *v, char *detail, size_t size)
+static bool events_are_early(const struct broker *b, const struct kban_report *r,
+			     const struct ledger_verdict *v, char *detail, size_t size)
 {
 	uint32_t version = ledger_fold_version(b->ledger);
 
-	for (size_t i = 0; i < r->events_n; i++) {
+	for (size_t i = 0; i < v->outcomes_n; i++) {
 		const struct kban_event *e = &r->events[i];
 		uint32_t since = ledger_kind_since(e->kind);
 
@@ -87,9 +87,11 @@ static bool kinds_are_early(const struct broker *b, const struct kban_report *r,
 				 kban_event_kind_name(e->kind), since, version);
 			return true;
 		}
-		if (e->kind == KBAN_EVENT_FOLD_VERSION && i < v->outcomes_n &&
-		    kban_outcome_counts((enum kban_outcome)v->outcomes[i]))
-			version = e->fold_version.version;
+		if (!event_steps(e, (enum kban_outcome)v->outcomes[i], version))
+			continue;
+		version++;
+		if (!e->fold_version.force && nodes_lag(b, version, detail, size))
+			return true;
 	}
 	return false;
 }
@@ -103,12 +105,5 @@ bool version_is_early(const struct broker *b, const struct kban_entry *entry,
 			 kban_fold_newest);
 		return true;
 	}
-	if (kinds_are_early(b, r, v, detail, size))
-		return true;
-	for (size_t i = 0; i < r->events_n && i < v->outcomes_n; i++) {
-		if (event_is_early(b, &r->events[i], (enum kban_outcome)v->outcomes[i], detail,
-				   size))
-			return true;
-	}
-	return false;
+	return events_are_early(b, r, v, detail, size);
 }

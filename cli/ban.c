@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0
  *
- * `ban`, `unban`, `bans`.
+ * `ban`.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -13,8 +13,6 @@
 
 #define BAN_DEFAULT_MS	3600000
 #define WAIT_DEFAULT_MS 30000
-#define DAY_MS		86400000
-#define GATHER_MS	500
 
 /* ban. */
 
@@ -146,8 +144,14 @@ static int ban_words(struct session *s, const struct kban_receipt *r, const stru
 {
 	char text[KBAN_PREFIX_TEXT];
 
-	if (r->outcomes_n && r->outcomes[0] == KBAN_OUTCOME_LIMIT &&
-	    !args_flag(&s->ctx->args, "force"))
+	bool limit = r->outcomes_n && r->outcomes[0] == KBAN_OUTCOME_LIMIT;
+
+	if (limit && s->identity.role != KBAN_ROLE_OPERATOR)
+		return cli_fail(s->ctx, CLI_FAILED,
+				"refused: a %s bans single IPv4 addresses and whole IPv6 /64 "
+				"networks only, and %s is neither",
+				kban_role_name(s->identity.role), kban_prefix_format(p, text));
+	if (limit && !args_flag(&s->ctx->args, "force"))
 		return cli_fail(
 			s->ctx, CLI_FAILED,
 			"refused: %s is wider than the policy lets you ban (`kbanctl policy show`: "
@@ -212,7 +216,6 @@ int ban_add(struct context *ctx)
 			       .ban = {
 				       .duration_ms = BAN_DEFAULT_MS,
 				       .force = args_flag(&ctx->args, "force"),
-				       .rule = kban_text("operator"),
 				       .count = 1,
 				       .first_ms = kban_wall_ms(ctx->clock),
 			       }};
@@ -228,8 +231,10 @@ int ban_add(struct context *ctx)
 	int r = width_agreed(ctx, &e.ban.prefix);
 	if (!r)
 		r = session_open(&s, ctx, SESSION_REPORT);
-	if (!r)
-		r = session_report(s, &e, 1, &receipt);
+	if (r)
+		return r;
+	e.ban.rule = kban_text(kban_role_name(s->identity.role));
+	r = session_report(s, &e, 1, &receipt);
 	if (!r)
 		r = ban_words(s, &receipt->receipt, &e.ban.prefix);
 	if (r)
@@ -241,250 +246,4 @@ int ban_add(struct context *ctx)
 		r = ban_wait(s, &b, n);
 	int shown = banned_record(ctx, &b);
 	return r ? r : shown;
-}
-
-/* unban. */
-
-struct overlap {
-	const struct context *ctx;
-	const struct kban_prefix *prefix;
-	size_t inside, around;
-	bool say; /* names what covers it */
-};
-
-static void overlap_count(void *arg, const struct kban_answer *a)
-{
-	struct overlap *o = arg;
-	char text[KBAN_PREFIX_TEXT], left[DURATION_TEXT];
-
-	for (size_t i = 0; i < a->bans_n; i++) {
-		const struct kban_ban_row *row = &a->bans[i];
-		if (row->until_ms <= a->broker_ms)
-			continue;
-		if (kban_prefix_covers(o->prefix, &row->prefix)) {
-			o->inside++;
-		} else if (kban_prefix_covers(&row->prefix, o->prefix)) {
-			o->around++;
-			if (o->say)
-				cli_fail(o->ctx, 0,
-					 "it is still banned by %s, for %s more; --covering ends "
-					 "that too",
-					 kban_prefix_format(&row->prefix, text),
-					 duration_format(left, row->until_ms - a->broker_ms));
-		}
-	}
-}
-
-static const struct output_column unban_columns[] = {
-	{"prefix", OUTPUT_TEXT, 0, OUTPUT_ALL},	  {"outcome", OUTPUT_TEXT, 0, OUTPUT_ALL},
-	{"accepted", OUTPUT_TIME, 0, OUTPUT_ALL}, {"seq", OUTPUT_NUMBER, 0, OUTPUT_ALL},
-	{"ended", OUTPUT_NUMBER, 0, OUTPUT_ALL},  {"covering", OUTPUT_NUMBER, 0, OUTPUT_ALL},
-	{NULL, OUTPUT_TEXT, 0, OUTPUT_ALL},
-};
-
-/* For programs: how many bans ended, and how many wider ones still cover the prefix. */
-static int unban_record(const struct context *ctx, const struct kban_receipt *r, const char *prefix,
-			size_t ended, size_t covering)
-{
-	kban_auto(output_free) struct output *o = NULL;
-
-	if (ctx->format == OUTPUT_TABLE)
-		return CLI_OK;
-	cli_output(&o, ctx, unban_columns, NULL, 0);
-	output_string(o, prefix);
-	output_string(o, kban_outcome_name(r->outcomes_n ? r->outcomes[0] : KBAN_OUTCOME_COUNTED));
-	output_time(o, r->accepted_ms);
-	output_number(o, (int64_t)r->seq);
-	output_number(o, (int64_t)ended);
-	output_number(o, (int64_t)covering);
-	return cli_output_end(ctx, o);
-}
-
-static int unban_show(const struct context *ctx, const struct kban_prefix *p,
-		      const struct kban_receipt *receipt, const struct overlap *before,
-		      const struct overlap *after)
-{
-	bool covering = args_flag(&ctx->args, "covering");
-	size_t ended = before->inside + (covering ? before->around : 0);
-	char text[KBAN_PREFIX_TEXT];
-
-	int r = unban_record(ctx, receipt, kban_prefix_format(p, text), ended, after->around);
-	if (r)
-		return r;
-	if (ended)
-		cli_say(ctx, "%s: %zu %s ended", text, ended, ended == 1 ? "ban" : "bans");
-	if (after->around)
-		return CLI_FAILED;
-	if (ended)
-		return CLI_OK;
-	return cli_fail(ctx, CLI_NOT_FOUND,
-			"%s was not banned; reports made before now will not ban it", text);
-}
-
-struct repeated {
-	const struct kban_prefix *prefix;
-	uint64_t seq; /* of this one */
-	size_t before;
-};
-
-static int repeated_count(void *arg, const struct trail_row *r)
-{
-	struct repeated *n = arg;
-
-	for (size_t i = 0; r->report && i < r->report->events_n; i++) {
-		const struct kban_event *e = &r->report->events[i];
-		n->before += e->kind == KBAN_EVENT_UNBAN && r->row->seq != n->seq &&
-			     r->check == TRAIL_CHECKED &&
-			     kban_prefix_equal(&e->unban.prefix, n->prefix);
-	}
-	return 0;
-}
-
-/* Whoever unbans the same one again wants something else. */
-static int unban_hint(struct session *s, const struct kban_prefix *p, const struct kban_receipt *r)
-{
-	__attribute__((cleanup(fleet_done))) struct fleet f = {0};
-	struct trail t = {.fleet = &f};
-	struct repeated n = {.prefix = p, .seq = r->seq};
-	struct kban_query q = {.kind = KBAN_QUERY_LOG,
-			       .has_prefix = true,
-			       .prefix = *p,
-			       .kinds = 1U << KBAN_EVENT_UNBAN,
-			       .since_ms = r->accepted_ms > DAY_MS ? r->accepted_ms - DAY_MS : 0};
-	char text[KBAN_PREFIX_TEXT];
-
-	if (s->ctx->format != OUTPUT_TABLE || s->ctx->quiet)
-		return 0;
-	fleet_init(&f, s);
-	int code = fleet_ask(&f, false);
-	if (!code)
-		code = trail_each(&t, &q, repeated_count, &n);
-	if (!code && n.before)
-		cli_say(s->ctx,
-			"it was unbanned before, in the last 24 hours; to never block it again: "
-			"kbanctl "
-			"safeacl add %s --reason TEXT",
-			kban_prefix_format(p, text));
-	return code;
-}
-
-int ban_remove(struct context *ctx)
-{
-	kban_auto(session_free) struct session *s = NULL;
-	kban_auto(kban_message_free) struct kban_message *receipt = NULL;
-	struct kban_event e = {.kind = KBAN_EVENT_UNBAN,
-			       .unban = {.covering = args_flag(&ctx->args, "covering")}};
-	struct overlap before = {.ctx = ctx, .prefix = &e.unban.prefix}, after = before;
-	char text[KBAN_PREFIX_TEXT];
-
-	if (cli_prefix(ctx, &e.unban.prefix, args_word(&ctx->args, 0)) ||
-	    cli_reason(ctx, &e.unban.reason))
-		return CLI_USAGE;
-	after.say = true;
-	int r = session_open(&s, ctx, SESSION_REPORT);
-	if (!r)
-		r = rows_each(s, KBAN_QUERY_BANS, &e.unban.prefix, overlap_count, &before);
-	if (!r)
-		r = session_report(s, &e, 1, &receipt);
-	if (!r)
-		r = words_receipt(ctx, &receipt->receipt,
-				  kban_prefix_format(&e.unban.prefix, text));
-	if (!r)
-		r = rows_each(s, KBAN_QUERY_BANS, &e.unban.prefix, overlap_count, &after);
-	if (r)
-		return r;
-	r = unban_show(ctx, &e.unban.prefix, &receipt->receipt, &before, &after);
-	int hinted = r ? 0 : unban_hint(s, &e.unban.prefix, &receipt->receipt);
-	return r ? r : hinted;
-}
-
-/* bans. */
-
-static const struct output_column list_columns[] = {
-	{"prefix", OUTPUT_TEXT, 0, OUTPUT_ALL},	 {"until", OUTPUT_LEFT, 0, OUTPUT_ALL},
-	{"since", OUTPUT_AGO, 0, OUTPUT_ALL},	 {"by", OUTPUT_TEXT, 0, OUTPUT_ALL},
-	{"service", OUTPUT_TEXT, 0, OUTPUT_ALL}, {"rule", OUTPUT_TEXT, 0, OUTPUT_ALL},
-	{"count", OUTPUT_NUMBER, 0, OUTPUT_ALL}, {"sources", OUTPUT_NUMBER, 0, OUTPUT_ALL},
-	{"reason", OUTPUT_TEXT, 0, OUTPUT_ALL},	 {NULL, OUTPUT_TEXT, 0, OUTPUT_ALL},
-};
-
-struct listing {
-	const struct context *ctx;
-	struct output *o;
-	struct kban_place place; /* where the first page was */
-};
-
-static void text_cell(struct output *o, struct kban_text t)
-{
-	if (t.n)
-		output_text(o, t);
-	else
-		output_null(o);
-}
-
-static void bans_write(void *arg, const struct kban_answer *a)
-{
-	struct listing *l = arg;
-	char text[KBAN_PREFIX_TEXT];
-
-	if (!l->o) { /* the first page brings the broker's time */
-		cli_output(&l->o, l->ctx, list_columns, "bans", a->broker_ms);
-		l->place = a->place;
-	}
-	for (size_t i = 0; i < a->bans_n; i++) {
-		const struct kban_ban_row *row = &a->bans[i];
-		if (row->until_ms <= a->broker_ms)
-			continue;
-		output_string(l->o, kban_prefix_format(&row->prefix, text));
-		output_time(l->o, row->until_ms);
-		output_time(l->o, row->since_ms);
-		output_text(l->o, row->author);
-		text_cell(l->o, row->service);
-		text_cell(l->o, row->rule);
-		output_number(l->o, row->count);
-		output_number(l->o, row->sources);
-		text_cell(l->o, row->reason);
-	}
-}
-
-/* For people: on which servers, and what to do. */
-static int list_tell(struct session *s, const struct listing *l)
-{
-	__attribute__((cleanup(fleet_done))) struct fleet f = {0};
-	size_t have, all;
-
-	if (s->ctx->format != OUTPUT_TABLE || s->ctx->quiet || !output_rows(l->o))
-		return CLI_OK;
-	fleet_init(&f, s);
-	int r = fleet_gather(&f, GATHER_MS);
-	if (!r)
-		r = fleet_settle(&f, l->place.epoch, l->place.seq, GATHER_MS);
-	if (r)
-		return r;
-	fleet_count(&f, l->place.epoch, l->place.seq, &have, &all);
-	cli_say(s->ctx,
-		"in the kernel of %zu of %zu servers; `kbanctl why PREFIX` says why, and how to "
-		"let it in",
-		have, all);
-	return CLI_OK;
-}
-
-int ban_list(struct context *ctx)
-{
-	kban_auto(session_free) struct session *s = NULL;
-	const char *text = args_word(&ctx->args, 0);
-	struct listing l = {.ctx = ctx};
-	struct kban_prefix p;
-
-	if (text && cli_prefix(ctx, &p, text))
-		return CLI_USAGE;
-	int r = session_open(&s, ctx, SESSION_ASK);
-	if (!r)
-		r = rows_each(s, KBAN_QUERY_BANS, text ? &p : NULL, bans_write, &l);
-	if (!r)
-		r = cli_output_end(ctx, l.o);
-	if (!r)
-		r = list_tell(s, &l);
-	output_free(l.o);
-	return r;
 }

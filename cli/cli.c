@@ -10,6 +10,8 @@
 #include "cli/time.h"
 #include "proto/log.h"
 
+#define SINCE_MAX_MS (3660ULL * 86400000ULL)
+
 int cli_fail(const struct context *ctx, int code, const char *format, ...)
 {
 	va_list args;
@@ -115,6 +117,16 @@ int cli_duration(const struct context *ctx, uint64_t *out_ms, const char *option
 	return cli_fail(ctx, CLI_USAGE,
 			"--%s %s is no duration like 90s, 5m, 1h30m or 7d, at most %s", option,
 			(char *)said, duration_format(max, max_ms));
+}
+
+int cli_since(const struct context *ctx, uint64_t *out_ms)
+{
+	const char *text = args_get(&ctx->args, "since");
+
+	if (!text || strcmp(text, "all") != 0)
+		return cli_duration(ctx, out_ms, "since", SINCE_MAX_MS);
+	*out_ms = 0;
+	return 0;
 }
 
 int cli_reason(const struct context *ctx, struct kban_text *out)

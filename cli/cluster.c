@@ -17,7 +17,7 @@ static enum output_tone state_tone(enum verify_state s)
 	case VERIFY_CLOCK_OFF:
 	case VERIFY_WATCHING:
 	case VERIFY_UNCONFIRMED:
-	case VERIFY_NEVER:
+	case VERIFY_UNHEARD:
 	case VERIFY_REVOKED:
 		return OUTPUT_WARN;
 	case VERIFY_LOG_MISSING:
@@ -160,8 +160,8 @@ static const char *state_remedy(enum verify_state s)
 	case VERIFY_UNCONFIRMED:
 		return "took its state from the broker, and no other node has confirmed it yet; it "
 		       "enforces "
-		       "it. That passes as soon as another live node is at the same place; %s "
-		       "alone cannot";
+		       "it. That passes as soon as another live node is at the same place; if "
+		       "none is left that could say so for %s: kbanctl cluster accept-epoch";
 	case VERIFY_UPGRADE_NEEDED:
 		return "is too old for the fleet's rules and folds no further; it enforces what it "
 		       "has. "
@@ -180,7 +180,7 @@ static const char *state_remedy(enum verify_state s)
 	case VERIFY_WATCHING:
 	case VERIFY_SILENT:
 	case VERIFY_OFFLINE:
-	case VERIFY_NEVER:
+	case VERIFY_UNHEARD:
 	case VERIFY_WITHHELD:
 	case VERIFY_FORK:
 	case VERIFY_FORGED:

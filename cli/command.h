@@ -88,6 +88,8 @@ int cli_prefix(const struct context *ctx, struct kban_prefix *out,
 /* An option's duration; *out is left alone when the option is not there. */
 int cli_duration(const struct context *ctx, uint64_t *out_ms, const char *option,
 		 uint64_t max_ms) kban_must_check;
+/* --since: how long ago; 0: all there is. *out is left alone when the option is not there. */
+int cli_since(const struct context *ctx, uint64_t *out_ms) kban_must_check;
 /* --reason, or an empty text. */
 int cli_reason(const struct context *ctx, struct kban_text *out) kban_must_check;
 
@@ -114,6 +116,7 @@ int principals_revoke(struct context *ctx);
 int cluster_list(struct context *ctx);
 int cluster_status(struct context *ctx);
 int fold_version_run(struct context *ctx);
+int epoch_accept_run(struct context *ctx);
 int ban_add(struct context *ctx);
 int ban_remove(struct context *ctx);
 int ban_list(struct context *ctx);

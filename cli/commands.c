@@ -21,8 +21,8 @@ const struct command commands[] = {
 	{"broker", "add", "NAME --endpoint ENDPOINT [--address IP]... [--out FILE]",
 	 "Make an identity for a further broker and announce its address",
 	 "The identity is written to FILE (NAME.id), for the new broker's host. It is granted as "
-	 "if it had been "
-	 "invited and had joined.",
+	 "if it had been invited and had joined. Interrupted, the same command goes on where it "
+	 "was.",
 	 "kbanctl broker add broker2 --endpoint tcp://192.0.2.2:7400", broker_add},
 	{"broker", "list", "",
 	 "List the brokers, their keys and the addresses that are never banned",
@@ -86,6 +86,14 @@ const struct command commands[] = {
 	 "and names it; with --force it does not ask, and such a node stops there, keeps enforcing, "
 	 "and says upgrade-needed.",
 	 "kbanctl cluster fold-version 2", fold_version_run},
+	{"cluster", "accept-epoch", "[--yes]",
+	 "Accept the ledger as it is, where no node is left that could confirm it",
+	 "For nodes that are unconfirmed: they took the broker's state, and no node that knows better "
+	 "is there to say the same. Shows the ledger's place and digest, and who is unconfirmed; on a "
+	 "terminal it asks first, unless --yes. Then it begins a new epoch, which names that digest: a "
+	 "node with another one stays unconfirmed. Compare the digest with what you know before you "
+	 "vouch for it. Exit code 6 when a node that is connected stays unconfirmed.",
+	 "kbanctl cluster accept-epoch", epoch_accept_run},
 	{"ban", NULL, "PREFIX [--for DURATION] [--reason TEXT] [--force] [--wait all|N] [--yes]",
 	 "Ban an address or a prefix on every node",
 	 "For DURATION (1h). Nothing wider than the policy says (/16, for IPv6 /32) without --force. On a terminal "
@@ -98,17 +106,24 @@ const struct command commands[] = {
 	 "End every ban of a prefix and of what lies inside it",
 	 "Reports that were made before it do not bring the ban back. A wider ban that covers "
 	 "PREFIX stays and makes "
-	 "the exit code 1, unless --covering ends it too. Exit code 3 when nothing was banned.",
+	 "the exit code 1, unless --covering ends it too. Exit code 3 when nothing was banned. A server "
+	 "that has not said yet that it lets it in is named. Whoever is no operator ends only its own "
+	 "ban of exactly PREFIX.",
 	 "kbanctl unban 203.0.113.9 --why 'customer called'", ban_remove},
 	{"bans", NULL, "[PREFIX]", "List the bans in force",
-	 "With PREFIX those that overlap it. After the table it says on how many servers they are in "
-	 "the kernel, by the servers' signed word.",
+	 "With PREFIX those that overlap it. The rows are the broker's word: `why` checks what was "
+	 "signed. After the table it says on how many servers they are in the kernel, by the "
+	 "servers' signed word, and which servers it has no word of. SOURCES is how many bans of it "
+	 "run, COUNT how many failures the longest one is for. What one server blocks alone, since the "
+	 "fleet refused it, is not listed: `why` knows it.",
 	 "kbanctl bans -o tsv", ban_list},
 	{"why", NULL, "ADDRESS|PREFIX", "Say whether an address is blocked, and why",
 	 "The first line answers; then come the command that lets it in, every ban with who signed "
 	 "it and the log line, safe ranges, unbans, what was refused, and which servers block it. "
 	 "Signatures are checked here: what was not signed as shown is marked FORGED and makes the "
-	 "exit code 1. Exit code 3 when nothing is known of it, else 0, blocked or not.",
+	 "exit code 1. Exit code 3 when nothing is known of it, else 0, blocked or not. A server "
+	 "that was away when the address was let in is named as long as it may still block it. What was "
+	 "refused a broker remembers only until it is restarted, but for what put a server on hold.",
 	 "kbanctl why 203.0.113.9", why_run},
 	{"log", NULL,
 	 "[PREFIX] [--since DURATION|all] [--author NAME] [--kind KIND]... [--follow]",
@@ -120,23 +135,28 @@ const struct command commands[] = {
 	 "marked FORGED and makes the exit code 1.",
 	 "kbanctl log --kind unban --kind safe-add --since 7d", log_run},
 	{"policy", "show", "", "Show the fleet's policy, its ranges, and who set it",
-	 "Programs get raw numbers; durations are in milliseconds.", "kbanctl policy show",
+	 "Programs get raw numbers, durations in milliseconds, with their unit.",
+	 "kbanctl policy show",
 	 policy_show_run},
 	{"policy", "set", "NAME=VALUE [NAME=VALUE]... [--yes]", "Change the fleet's policy",
 	 "What is not named stays as it is. Shows what changes; on a terminal it asks first, unless "
 	 "--yes.",
 	 "kbanctl policy set repeat-percent=200 repeat-max=7d", policy_set_run},
-	{"policy", "test", "NAME=VALUE [NAME=VALUE]... [--since DURATION]",
+	{"policy", "test", "NAME=VALUE [NAME=VALUE]... [--since DURATION|all]",
 	 "Say what another policy would have made of the history",
 	 "Fetches the log, checks it, and folds it twice: as it was, and as if the policy had been "
-	 "this one for the last DURATION (all of the history). Nothing is changed.",
+	 "this one for the last DURATION (all of the history). Bans that would last longer or shorter, and "
+	 "events that would be refused or would count now, are named. Nothing is changed. Programs use "
+	 "-o json: the result is no list of rows, which tsv and csv are for.",
 	 "kbanctl policy test quota-per-hour=200 --since 30d", policy_test_run},
 	{"safeacl", "list", "", "List the fleet's safe ranges and those that wait for approval",
-	 "A held range counts on its own node only.", "kbanctl safeacl list", safeacl_list},
+	 "A held range counts on its own node only. The rows are the broker's word: `why` checks what "
+	 "was signed.",
+	 "kbanctl safeacl list", safeacl_list},
 	{"safeacl", "add", "PREFIX [--for DURATION] [--reason TEXT] [--force]",
 	 "Never block a prefix anywhere, and lift its bans",
 	 "Until it is removed, or for DURATION. Nothing wider than /16, for IPv6 /32, without "
-	 "--force.",
+	 "--force. A server that has not said yet that it lets it in is named.",
 	 "kbanctl safeacl add 198.51.100.0/24 --reason office", safeacl_add},
 	{"safeacl", "remove", "PREFIX [--reason TEXT]",
 	 "Take a prefix out of the safe ranges, whoever put it in",
@@ -156,8 +176,8 @@ const struct command commands[] = {
 	{"replay", NULL,
 	 "FILE [FILE]... [--rules FILE]... [--log NAME] [--failures N] [--check-time T] [--block-time T]",
 	 "Say what rules and thresholds would have banned",
-	 "Reads logs of any size in the order given, - is stdin, through rules and detector alone: no "
-	 "ledger, no safe ranges, nothing is banned. N failures (10) within T (60s) ban for T (5m). As on a "
+	 "Reads logs of any size in the order given, the oldest first; - is stdin, through rules and "
+	 "detector alone: no ledger, no safe ranges, nothing is banned. N failures (10) within T (60s) ban for T (5m). As on a "
 	 "node, an offence while its address is banned bans it again only when that lengthens the ban by "
 	 "more than a tenth. Times are read in this machine's zone (TZ). Programs get lines, seconds and "
 	 "bans: address, service, rule, failures, at and until. Ctrl-C prints nothing and ends it with exit "

@@ -5,9 +5,11 @@
 
 #include "cli/time.h"
 
-#define PAUSE_MIN_MS 2 /* between two questions; doubles */
-#define PAUSE_MAX_MS 50
-#define BEHIND_MS    500 /* how long one that is behind is waited for */
+#define PAUSE_MIN_MS	 2 /* between two questions; doubles */
+#define PAUSE_MAX_MS	 50
+#define PAUSE_UNASKED_MS 500 /* while nodes speak of themselves, every few seconds */
+#define ANSWER_MS	 200 /* so long before the deadline nothing is asked any more */
+#define BEHIND_MS	 500 /* how long one that is behind is waited for */
 
 void fleet_init(struct fleet *f, struct session *s)
 {
@@ -91,27 +93,39 @@ int fleet_gather(struct fleet *f, uint64_t limit_ms)
 
 /* Waiting. */
 
-static bool has_it(const struct verify_member *m, uint32_t epoch, uint64_t seq)
+/* Nodes are asked for people only. A feeder waits for what they say of themselves every few
+ * seconds: it was signed after the ban all the same. */
+static bool asks_nodes(const struct fleet *f)
 {
-	return m->granted && m->fresh && !m->forged && m->state != VERIFY_FORK &&
-	       m->state != VERIFY_KERNEL_FAILED && m->heartbeat.place.epoch >= epoch &&
-	       m->heartbeat.enforced_seq >= seq;
+	enum kban_role role = f->session->identity.role;
+
+	return role == KBAN_ROLE_OPERATOR || role == KBAN_ROLE_READER;
+}
+
+static bool has_it(const struct fleet *f, const struct verify_member *m, uint32_t epoch,
+		   uint64_t seq)
+{
+	const struct kban_heartbeat *h = &m->heartbeat;
+
+	return m->granted && m->answered && (m->fresh || !asks_nodes(f)) && !m->forged &&
+	       m->state != VERIFY_FORK && !(h->status & KBAN_STATUS_KERNEL_FAILED) &&
+	       h->place.epoch >= epoch && h->enforced_seq >= seq;
 }
 
 static bool counts(const struct verify_member *m)
 {
 	return m->role == KBAN_ROLE_NODE && m->granted && !m->revoked_seq &&
-	       m->state != VERIFY_WATCHING;
+	       !(m->answered && m->heartbeat.status & KBAN_STATUS_WATCHING);
 }
 
-static void wait_count(const struct verify *v, uint32_t epoch, uint64_t seq, size_t *have,
+static void wait_count(const struct fleet *f, uint32_t epoch, uint64_t seq, size_t *have,
 		       size_t *all)
 {
 	*have = *all = 0;
-	for (size_t i = 0; i < verify_members_n(v); i++) {
-		const struct verify_member *m = verify_member(v, i);
+	for (size_t i = 0; i < verify_members_n(f->verify); i++) {
+		const struct verify_member *m = verify_member(f->verify, i);
 		*all += counts(m);
-		*have += counts(m) && has_it(m, epoch, seq);
+		*have += counts(m) && has_it(f, m, epoch, seq);
 	}
 }
 
@@ -124,24 +138,23 @@ static int wait_missing(const struct fleet *f, uint32_t epoch, uint64_t seq, siz
 		 all);
 	for (size_t i = 0; i < verify_members_n(f->verify); i++) {
 		const struct verify_member *m = verify_member(f->verify, i);
-		if (counts(m) && !has_it(m, epoch, seq))
-			fprintf(ctx->err, "  %s (%s)\n", m->name, verify_state_name(m->state));
+		bool unasked = m->state == VERIFY_SILENT && !asks_nodes(f);
+		if (counts(m) && !has_it(f, m, epoch, seq))
+			fprintf(ctx->err, "  %s (%s)\n", m->name,
+				unasked ? "has not said so" : verify_state_name(m->state));
 	}
 	return CLI_DEGRADED;
 }
 
-void fleet_count(const struct fleet *f, uint32_t epoch, uint64_t seq, size_t *have, size_t *all)
-{
-	wait_count(f->verify, epoch, seq, have, all);
-}
-
 /* A node that answers, and whose kernel is a moment behind its ledger. */
-static bool anybody_about(const struct verify *v, uint32_t epoch, uint64_t seq)
+static bool anybody_about(const struct fleet *f, uint32_t epoch, uint64_t seq)
 {
+	const struct verify *v = f->verify;
+
 	for (size_t i = 0; i < verify_members_n(v); i++) {
 		const struct verify_member *m = verify_member(v, i);
 		if (counts(m) && m->fresh && m->state != VERIFY_FORK &&
-		    m->state != VERIFY_KERNEL_FAILED && !has_it(m, epoch, seq))
+		    m->state != VERIFY_KERNEL_FAILED && !has_it(f, m, epoch, seq))
 			return true;
 	}
 	return false;
@@ -153,7 +166,7 @@ int fleet_settle(struct fleet *f, uint32_t epoch, uint64_t seq, uint64_t limit_m
 	uint64_t start = kban_boot_ms(clock);
 
 	for (uint64_t pause = PAUSE_MIN_MS;
-	     anybody_about(f->verify, epoch, seq) && kban_boot_ms(clock) - start < limit_ms;
+	     anybody_about(f, epoch, seq) && kban_boot_ms(clock) - start < limit_ms;
 	     pause = pause * 2 < PAUSE_MAX_MS ? pause * 2 : PAUSE_MAX_MS) {
 		client_pause(f->session->client, pause);
 		int r = fleet_gather(f, limit_ms);
@@ -168,13 +181,14 @@ int fleet_wait(struct fleet *f, uint32_t epoch, uint64_t seq, size_t n, size_t *
 	struct client *client = f->session->client;
 	const struct context *ctx = f->session->ctx;
 	uint64_t start = kban_boot_ms(ctx->clock), pause = PAUSE_MIN_MS;
+	uint64_t longest = asks_nodes(f) ? PAUSE_MAX_MS : PAUSE_UNASKED_MS;
 	char text[DURATION_TEXT];
 
 	for (;;) {
 		int r = fleet_ask(f, true);
 		if (r)
 			return r;
-		wait_count(f->verify, epoch, seq, have, all);
+		wait_count(f, epoch, seq, have, all);
 		if (n > *all)
 			return cli_fail(ctx, CLI_FAILED,
 					"the ban is made, but --wait %zu cannot be met: the fleet "
@@ -182,10 +196,10 @@ int fleet_wait(struct fleet *f, uint32_t epoch, uint64_t seq, size_t n, size_t *
 					n, *all);
 		if (*have >= (n ? n : *all))
 			break;
-		if (client_left_ms(client) <= PAUSE_MAX_MS)
+		if (client_left_ms(client) <= longest + ANSWER_MS)
 			return wait_missing(f, epoch, seq, *have, *all);
 		client_pause(client, pause);
-		pause = pause * 2 < PAUSE_MAX_MS ? pause * 2 : PAUSE_MAX_MS;
+		pause = pause * 2 < longest ? pause * 2 : longest;
 	}
 	cli_say(ctx, "in the kernel of %zu of %zu nodes after %s", *have, *all,
 		duration_format(text, kban_boot_ms(ctx->clock) - start));

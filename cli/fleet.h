@@ -32,8 +32,6 @@ int fleet_wait(struct fleet *f, uint32_t epoch, uint64_t seq, size_t n, size_t *
 /* After fleet_gather(): asks on, for at most limit_ms, while a node that answers does not have seq
  * in its kernel yet. */
 int fleet_settle(struct fleet *f, uint32_t epoch, uint64_t seq, uint64_t limit_ms) kban_must_check;
-/* How many nodes have seq of this epoch in their kernel, by what they last said. */
-void fleet_count(const struct fleet *f, uint32_t epoch, uint64_t seq, size_t *have, size_t *all);
 
 /* The live principal's or waiting invitation's key of that name, proven. CLI_NOT_FOUND, said. */
 int fleet_key(struct fleet *f, const char *name, struct kban_key *out) kban_must_check;

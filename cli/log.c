@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "cli/event_words.h"
 #include "cli/policy.h"
@@ -13,7 +14,6 @@
 #include "cli/trail.h"
 
 #define SINCE_DEFAULT_MS 86400000ULL
-#define SINCE_MAX_MS	 (3660ULL * 86400000ULL)
 #define HELD_BACK_MS                                                                               \
 	10000 /* so long a broker may say nothing before it is asked whether it is there */
 #define RECONNECT_MS 500
@@ -37,6 +37,7 @@ static const struct output_column columns[] = {
 	{"fingerprint", OUTPUT_TEXT, 0, OUTPUT_PROGRAMS},
 	{"event", OUTPUT_NUMBER, 0, OUTPUT_PROGRAMS}, /* its place in its report */
 	{"checked", OUTPUT_BOOL, 0, OUTPUT_PROGRAMS},
+	{"ended_early", OUTPUT_BOOL, 0, OUTPUT_PROGRAMS}, /* null: no ban, or long over */
 	{NULL, OUTPUT_TEXT, 0, OUTPUT_ALL},
 };
 
@@ -59,14 +60,21 @@ static int kind_unknown(const struct context *ctx, const char *text)
 {
 	kban_auto(kban_free) void *said = cli_escaped(text, strnlen(text, 64));
 	char *names = kban_strdup("");
+	const char *near = NULL;
 
 	for (int k = KBAN_EVENT_BAN; k < KBAN_EVENT_KINDS; k++) {
 		char *more = kban_asprintf("%s %s", names,
 					   kban_event_kind_name((enum kban_event_kind)k));
 		free(names);
 		names = more;
+		if (!near && args_near(text, kban_event_kind_name((enum kban_event_kind)k)))
+			near = kban_event_kind_name((enum kban_event_kind)k);
 	}
-	cli_fail(ctx, CLI_USAGE, "--kind %s is none of:%s", (char *)said, names);
+	cli_fail(ctx, CLI_USAGE, "--kind %s is none of:%s%s%s%s", (char *)said, names,
+		 near		     ? "; did you mean "
+		 : strchr(text, ',') ? "; give --kind once for each"
+				     : "",
+		 near ? near : "", near ? "?" : "");
 	free(names);
 	return CLI_USAGE;
 }
@@ -79,26 +87,13 @@ static int kinds_take(const struct context *ctx, uint32_t *out)
 	for (size_t i = 0; (text = args_nth(&ctx->args, "kind", i)); i++) {
 		int k = KBAN_EVENT_BAN;
 		while (k < KBAN_EVENT_KINDS &&
-		       strcmp(text, kban_event_kind_name((enum kban_event_kind)k)) != 0)
+		       strcasecmp(text, kban_event_kind_name((enum kban_event_kind)k)) != 0)
 			k++;
 		if (k == KBAN_EVENT_KINDS)
 			return kind_unknown(ctx, text);
 		*out |= 1U << k;
 	}
 	return 0;
-}
-
-/* *out_ms 0: all there is. */
-static int since_take(const struct context *ctx, uint64_t *out_ms)
-{
-	const char *text = args_get(&ctx->args, "since");
-
-	*out_ms = SINCE_DEFAULT_MS;
-	if (text && !strcmp(text, "all")) {
-		*out_ms = 0;
-		return 0;
-	}
-	return cli_duration(ctx, out_ms, "since", SINCE_MAX_MS);
 }
 
 /* A name that only one key ever had is looked for by the broker; else by us, row by row. */
@@ -189,14 +184,45 @@ static void outcome_cell(const struct listing *l, const struct trail_row *r, siz
 		output_null(l->o);
 }
 
+/* "ended 06:04:07", with the day unless it is that of the row. */
+static const char *ended_text(char out[TIME_TEXT + 8], const struct trail_row *r, uint64_t ms)
+{
+	char began[TIME_TEXT], ended[TIME_TEXT];
+	size_t day = strlen("2026-03-01T");
+
+	time_format(began, r->row->accepted_ms);
+	time_format(ended, ms);
+	if (strncmp(began, ended, day) != 0)
+		snprintf(out, TIME_TEXT + 8, "ended %s", ended);
+	else
+		snprintf(out, TIME_TEXT + 8, "ended %.8s", ended + day);
+	return out;
+}
+
 static void until_cell(const struct listing *l, const struct trail_row *r, size_t event)
 {
 	const struct kban_record_row *record = trail_record(r, event);
 	unsigned outcome = trail_outcome(r, event);
 	uint64_t duration = event_duration(&r->report->events[event]);
+	char text[TIME_TEXT + 8];
 	bool runs = r->row->seq && duration && (!outcome || outcome == KBAN_OUTCOME_COUNTED);
 
-	output_time(l->o, record ? record->until_ms : runs ? r->row->accepted_ms + duration : 0);
+	if (record && record->ended)
+		output_time_said(l->o, record->until_ms, ended_text(text, r, record->until_ms));
+	else
+		output_time(l->o, record ? record->until_ms
+				  : runs ? r->row->accepted_ms + duration
+					 : 0);
+}
+
+static void ended_cell(const struct listing *l, const struct trail_row *r, size_t event)
+{
+	const struct kban_record_row *record = trail_record(r, event);
+
+	if (record)
+		output_bool(l->o, record->ended);
+	else
+		output_null(l->o);
 }
 
 static void ban_cells(const struct listing *l, const struct trail_row *r,
@@ -236,6 +262,7 @@ static void event_write(struct listing *l, const struct trail_row *r, size_t eve
 	output_string(l->o, kban_fingerprint(text, &r->report->author));
 	output_number(l->o, (int64_t)event);
 	output_bool(l->o, r->check == TRAIL_CHECKED);
+	ended_cell(l, r, event);
 }
 
 /* Of what is no report, or of a newer version, there is only the place to tell. */
@@ -245,15 +272,28 @@ static void unreadable_write(struct listing *l, const struct trail_row *r)
 	output_number(l->o, (int64_t)r->row->seq);
 	author_cell(l, r);
 	output_string(l->o, trail_check_name(r->check));
-	for (const struct output_column *c = &columns[4]; c[1].name; c++)
+	for (const struct output_column *c = &columns[4]; strcmp(c->name, "checked") != 0; c++)
 		output_null(l->o);
 	output_bool(l->o, false);
+	output_null(l->o);
 }
 
 static bool row_shown(const struct listing *l, const struct trail_row *r)
 {
 	return r->row->seq > l->shown_seq &&
 	       (!l->author || !strcmp(r->author, l->author) || r->check != TRAIL_CHECKED);
+}
+
+/* Once there is something to write: what fails at once leaves stdout alone. */
+static void output_begin(struct listing *l)
+{
+	const struct output_options options = {.format = l->ctx->format,
+					       .stream = true,
+					       .list = "events",
+					       .colour = cli_colour(l->ctx)};
+
+	if (!l->o)
+		output_new(&l->o, l->ctx->out, columns, &options);
 }
 
 static int row_write(void *arg, const struct trail_row *r)
@@ -265,6 +305,7 @@ static int row_write(void *arg, const struct trail_row *r)
 	if (!row_shown(l, r))
 		return 0;
 	progress_clear(&l->progress);
+	output_begin(l);
 	if (!r->report)
 		unreadable_write(l, r);
 	for (size_t i = 0; r->report && i < r->report->events_n && !code; i++) {
@@ -361,25 +402,16 @@ static int follow(struct listing *l, int stop)
 
 /* The whole. */
 
-static void output_begin(struct listing *l)
-{
-	const struct output_options options = {.format = l->ctx->format,
-					       .stream = true,
-					       .list = "events",
-					       .colour = cli_colour(l->ctx)};
-
-	output_new(&l->o, l->ctx->out, columns, &options);
-}
-
 static int listing_take(struct listing *l, uint64_t *since_ms)
 {
 	const struct context *ctx = l->ctx;
 	const char *text = args_word(&ctx->args, 0);
 
+	*since_ms = SINCE_DEFAULT_MS;
 	l->author = args_get(&ctx->args, "author");
 	l->query.has_prefix = text;
 	if ((text && cli_prefix(ctx, &l->query.prefix, text)) || kinds_take(ctx, &l->query.kinds) ||
-	    since_take(ctx, since_ms))
+	    cli_since(ctx, since_ms))
 		return CLI_USAGE;
 	if (args_flag(&ctx->args, "follow") && ctx->format == OUTPUT_JSON)
 		return cli_fail(ctx, CLI_USAGE,
@@ -400,9 +432,10 @@ static int listing_run(struct listing *l, uint64_t since_ms, int stop)
 	l->query.since_ms = since_ms && since_ms < now ? now - since_ms : 0;
 	l->trail = (struct trail){.fleet = l->fleet, .progress = &l->progress};
 	progress_begin(&l->progress, l->ctx, "searching the log");
-	output_begin(l);
 	r = trail_each(&l->trail, &l->query, row_write, l);
 	progress_clear(&l->progress);
+	if (!r)
+		output_begin(l);
 	if (!r && stop >= 0)
 		r = flushed(l);
 	if (!r && stop >= 0)

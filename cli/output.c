@@ -146,6 +146,11 @@ static size_t text_width(const char *s)
 	return n;
 }
 
+static void blanks(const struct output *o, size_t n)
+{
+	fprintf(o->f, "%*s", (int)n, "");
+}
+
 static void cell_print(const struct output *o, const struct cell *c, size_t width, bool last,
 		       bool right)
 {
@@ -155,7 +160,7 @@ static void cell_print(const struct output *o, const struct cell *c, size_t widt
 	bool colour = o->opt.colour && c->tone != OUTPUT_PLAIN;
 
 	if (right && have < width)
-		fprintf(o->f, "%*s", (int)(width - have), "");
+		blanks(o, width - have);
 	if (colour)
 		fputs(colours[c->tone], o->f);
 	for (; *s && (have <= width || shown + 1 < width || ((unsigned char)*s >> 6) == 2); s++) {
@@ -167,7 +172,7 @@ static void cell_print(const struct output *o, const struct cell *c, size_t widt
 	if (colour)
 		fputs("\033[0m", o->f);
 	if (!last)
-		fprintf(o->f, "%*s", (int)(have < width && !right ? width - have : 0) + 2, "");
+		blanks(o, (have < width && !right ? width - have : 0) + 2);
 }
 
 static void heading_cell(struct cell *out, const struct output_column *c)
@@ -185,8 +190,9 @@ static void stream_line(struct output *o, const struct cell *cells)
 		const struct output_column *c = &o->columns[i];
 		if (c->audience == OUTPUT_PROGRAMS)
 			continue;
-		size_t width = c->width ? c->width : text_width(cells[k].text);
-		cell_print(o, &cells[k], width, k + 1 == o->shown_n, c->kind == OUTPUT_NUMBER);
+		size_t have = text_width(cells[k].text);
+		cell_print(o, &cells[k], have > c->width ? have : c->width, k + 1 == o->shown_n,
+			   c->kind == OUTPUT_NUMBER);
 		k++;
 	}
 	fputc('\n', o->f);
@@ -218,41 +224,84 @@ static void headings_add(struct output *o)
 		}
 }
 
-/* Makes the widest column narrower until the row fits. */
-static void widths_fit(size_t *widths, size_t n, unsigned limit)
+#define CUT_MIN 10 /* what is cut keeps that much */
+
+struct fit { /* one column that is shown */
+	const struct output_column *column;
+	size_t width;
+	bool out; /* there is no room for it */
+};
+
+static size_t fit_total(const struct fit *fits, size_t n)
 {
-	for (;;) {
-		size_t total = 2 * (n - 1), widest = 0;
-		for (size_t i = 0; i < n; i++) {
-			total += widths[i];
-			widest = widths[i] > widths[widest] ? i : widest;
+	size_t total = 0;
+
+	for (size_t i = 0; i < n; i++)
+		total += fits[i].out ? 0 : fits[i].width + (i ? 2 : 0);
+	return total;
+}
+
+/* The widest text becomes narrower. False: none can. */
+static bool fit_narrow(struct fit *fits, size_t n)
+{
+	struct fit *widest = NULL;
+
+	for (size_t i = 0; i < n; i++) {
+		bool text = fits[i].column->kind == OUTPUT_TEXT ||
+			    fits[i].column->kind == OUTPUT_LIST;
+		if (text && !fits[i].out && fits[i].width > CUT_MIN &&
+		    (!widest || fits[i].width > widest->width))
+			widest = &fits[i];
+	}
+	if (widest)
+		widest->width--;
+	return widest;
+}
+
+/* The last column that is neither name nor time goes. False: there is none. */
+static bool fit_drop(struct fit *fits, size_t n)
+{
+	while (n-- > 1)
+		if (!fits[n].out && fits[n].column->kind != OUTPUT_NAME &&
+		    !kind_is_time(fits[n].column->kind)) {
+			fits[n].out = true;
+			return true;
 		}
-		if (!limit || total <= limit || widths[widest] <= 10)
-			return;
-		size_t over = total - limit, room = widths[widest] - 10;
-		widths[widest] -= over < 4 || room < 4 ? 1 : 4;
+	return false;
+}
+
+static void fits_measure(const struct output *o, struct fit *fits)
+{
+	size_t k = 0;
+
+	for (size_t i = 0; i < o->columns_n; i++)
+		if (o->columns[i].audience != OUTPUT_PROGRAMS)
+			fits[k++].column = &o->columns[i];
+	for (size_t i = 0; i < o->cells_n; i++) {
+		size_t w = text_width(o->cells[i].text);
+		if (w > fits[i % k].width)
+			fits[i % k].width = w;
 	}
 }
 
 static void table_write(struct output *o)
 {
-	kban_auto(kban_free) void *memory = kban_zalloc(o->shown_n * sizeof(size_t));
-	size_t *widths = memory;
+	kban_auto(kban_free) void *memory = kban_zalloc(o->shown_n * sizeof(struct fit));
+	struct fit *fits = memory;
+	size_t n = o->shown_n, last = n - 1;
 
+	fits_measure(o, fits);
+	while (o->opt.width && fit_total(fits, n) > o->opt.width)
+		if (!fit_narrow(fits, n) && !fit_drop(fits, n))
+			break;
+	while (fits[last].out)
+		last--;
 	for (size_t i = 0; i < o->cells_n; i++) {
-		size_t w = text_width(o->cells[i].text);
-		if (w > widths[i % o->shown_n])
-			widths[i % o->shown_n] = w;
-	}
-	widths_fit(widths, o->shown_n, o->opt.width);
-	for (size_t i = 0, column = 0; i < o->cells_n; i++, column++) {
-		size_t k = i % o->shown_n;
-		column = k ? column : 0;
-		while (o->columns[column].audience == OUTPUT_PROGRAMS)
-			column++;
-		cell_print(o, &o->cells[i], widths[k], k + 1 == o->shown_n,
-			   o->columns[column].kind == OUTPUT_NUMBER);
-		if (k + 1 == o->shown_n)
+		const struct fit *f = &fits[i % n];
+		if (!f->out)
+			cell_print(o, &o->cells[i], f->width, i % n == last,
+				   f->column->kind == OUTPUT_NUMBER);
+		if (i % n + 1 == n)
 			fputc('\n', o->f);
 	}
 }
@@ -332,7 +381,7 @@ static void text_cell(struct output *o, struct kban_text t, enum output_tone ton
 {
 	const struct output_column *c = column_next(o);
 
-	assert(c->kind == OUTPUT_TEXT || c->kind == OUTPUT_LIST);
+	assert(c->kind == OUTPUT_TEXT || c->kind == OUTPUT_NAME || c->kind == OUTPUT_LIST);
 	if (o->opt.format == OUTPUT_TABLE) {
 		table_cell(o, c, t.s, t.n, tone);
 	} else if (!unseen(o, c)) {
@@ -428,6 +477,11 @@ static const char *time_for_people(const struct output *o, enum output_kind kind
 
 void output_time(struct output *o, uint64_t ms)
 {
+	output_time_said(o, ms, NULL);
+}
+
+void output_time_said(struct output *o, uint64_t ms, const char *said)
+{
 	char text[64];
 
 	assert(o->at < o->columns_n && kind_is_time(o->columns[o->at].kind));
@@ -437,7 +491,7 @@ void output_time(struct output *o, uint64_t ms)
 	}
 	const struct output_column *c = column_next(o);
 	if (o->opt.format == OUTPUT_TABLE) {
-		word_cell(o, c, time_for_people(o, c->kind, ms, text));
+		word_cell(o, c, said ? said : time_for_people(o, c->kind, ms, text));
 	} else {
 		field_begin(o, c->name, "");
 		fprintf(o->f, is_json(o) ? "\"%s\"" : "%s", time_format(text, ms));

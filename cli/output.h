@@ -10,8 +10,10 @@
  * \ufffd. Elsewhere kban_escape() writes them, and in csv a leading = + - @ becomes \xNN too, since
  * a spreadsheet would run it.
  *
- * A table is kept in memory until output_end(), which fits it to the width; with `stream` its
- * columns have fixed widths and rows are written at once.
+ * A table is kept in memory until output_end(), which fits it to the width: texts are cut, the
+ * longest ones first, and where that is not enough columns are left out, the last ones first; names
+ * and times never are. With `stream` columns have least widths, and rows are written at once,
+ * whole.
  */
 #ifndef KBAN_CLI_OUTPUT_H
 #define KBAN_CLI_OUTPUT_H
@@ -33,6 +35,7 @@ bool output_format_parse(enum output_format *out, const char *text) kban_must_ch
 
 enum output_kind {
 	OUTPUT_TEXT,
+	OUTPUT_NAME, /* a text that a table never cuts: an address, who did it */
 	OUTPUT_NUMBER,
 	OUTPUT_BOOL,
 	OUTPUT_TIME, /* milliseconds since 1970 */
@@ -88,6 +91,8 @@ void output_tone(struct output *o, const char *s, enum output_tone tone);
 void output_number(struct output *o, int64_t v);
 void output_bool(struct output *o, bool v);
 void output_time(struct output *o, uint64_t ms); /* 0: null */
+/* The same; a table shows said instead. */
+void output_time_said(struct output *o, uint64_t ms, const char *said);
 void output_null(struct output *o);
 size_t output_rows(const struct output *o);
 /* Writes what is left; -EIO when stdout took not everything. */

@@ -172,23 +172,40 @@ int policy_assign(struct kban_event_policy *p, const char *text, char **error)
 	const struct policy_field *f = field_find(text, (size_t)(equals - text), error);
 	if (!f)
 		return CLI_USAGE;
-	if (value_parse(&v, f, equals + 1) && v >= f->min && v <= f->max) {
+	bool value = value_parse(&v, f, equals + 1);
+	if (value && v >= f->min && v <= f->max) {
 		policy_put(p, f, v);
 		return 0;
 	}
 	kban_auto(kban_free) void *said = cli_escaped(equals + 1, strnlen(equals + 1, 64));
-	*error = kban_asprintf("%s=%s is out of range: it takes %s to %s", f->name, (char *)said,
+	*error = kban_asprintf("%s=%s is %s: it takes %s to %s", f->name, (char *)said,
+			       value			    ? "out of range"
+			       : f->unit == POLICY_DURATION ? "no duration like 90s, 12h or 30d"
+							    : "no number",
 			       policy_value(min, f, f->min), policy_value(max, f, f->max));
 	return CLI_USAGE;
+}
+
+/* Of two words that were parsed. */
+static bool same_field(const char *a, const char *b)
+{
+	char *error = NULL;
+
+	return field_find(a, strcspn(a, "="), &error) == field_find(b, strcspn(b, "="), &error);
 }
 
 int policy_assign_all(const struct context *ctx, struct kban_event_policy *p)
 {
 	char *error = NULL;
 
-	for (size_t i = 0; i < ctx->args.words_n; i++)
+	for (size_t i = 0; i < ctx->args.words_n; i++) {
 		if (policy_assign(p, ctx->args.words[i], &error))
 			return cli_fail_with(ctx, CLI_USAGE, error);
+		for (size_t k = 0; k < i; k++)
+			if (same_field(ctx->args.words[i], ctx->args.words[k]))
+				return cli_fail(ctx, CLI_USAGE, "%s and %s: one of them is meant",
+						ctx->args.words[k], ctx->args.words[i]);
+	}
 	return 0;
 }
 

@@ -43,6 +43,33 @@ static const char *unit_name(enum policy_unit u)
 	return names[u];
 }
 
+static const struct output_column raw_columns[] = {
+	{"name", OUTPUT_TEXT, 0, OUTPUT_ALL},	   {"value", OUTPUT_NUMBER, 0, OUTPUT_ALL},
+	{"default", OUTPUT_NUMBER, 0, OUTPUT_ALL}, {"min", OUTPUT_NUMBER, 0, OUTPUT_ALL},
+	{"max", OUTPUT_NUMBER, 0, OUTPUT_ALL},	   {"unit", OUTPUT_TEXT, 0, OUTPUT_ALL},
+	{"since", OUTPUT_TIME, 0, OUTPUT_ALL},	   {"author", OUTPUT_TEXT, 0, OUTPUT_ALL},
+	{"meaning", OUTPUT_TEXT, 0, OUTPUT_ALL},   {NULL, OUTPUT_TEXT, 0, OUTPUT_ALL},
+};
+
+static int policy_rows(const struct context *ctx, const struct policy_now *p)
+{
+	kban_auto(output_free) struct output *o = NULL;
+
+	cli_output(&o, ctx, raw_columns, "fields", 0);
+	for (const struct policy_field *f = policy_fields; f->name; f++) {
+		output_string(o, f->name);
+		output_number(o, (int64_t)policy_get(&p->policy, f));
+		output_number(o, (int64_t)policy_get(&ledger_policy_default, f));
+		output_number(o, (int64_t)f->min);
+		output_number(o, (int64_t)f->max);
+		output_string(o, unit_name(f->unit));
+		output_time(o, p->since_ms);
+		output_string(o, *p->author ? p->author : NULL);
+		output_string(o, f->meaning);
+	}
+	return cli_output_end(ctx, o);
+}
+
 static void fields_write(struct nested *n, const struct kban_event_policy *p)
 {
 	nested_array(n, "fields");
@@ -111,6 +138,8 @@ int policy_show_run(struct context *ctx)
 		return fflush(ctx->out) ? cli_fail(ctx, CLI_FAILED, "cannot write to stdout")
 					: CLI_OK;
 	}
+	if (ctx->format != OUTPUT_TABLE)
+		return policy_rows(ctx, &now);
 	r = policy_table(ctx, &now.policy);
 	origin_say(ctx, &now);
 	return r;
@@ -140,8 +169,10 @@ static int set_report(struct session *s, const struct policy_now *before,
 	int r = 0;
 
 	if (policies_equal(&before->policy, after)) {
+		const uint32_t outcome = KBAN_OUTCOME_NO_CHANGE;
+		const struct kban_receipt none = {.outcomes_n = 1, .outcomes = &outcome};
 		cli_say(s->ctx, "no change: the policy is so already");
-		return CLI_OK;
+		return words_record(s->ctx, &none, WORDS_NAME, "policy");
 	}
 	r = set_agreed(s->ctx, difference);
 	if (!r)

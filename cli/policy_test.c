@@ -12,8 +12,6 @@
 #include "cli/whatif.h"
 #include "store/snapshot.h"
 
-#define SINCE_MAX_MS (3660ULL * 86400000ULL)
-
 struct test {
 	const struct context *ctx;
 	struct fleet *fleet;
@@ -22,6 +20,7 @@ struct test {
 	struct kban_event_policy policy;
 	struct whatif w;
 	struct ledger *was, *would;
+	uint64_t horizon;      /* where they begin */
 	struct kban_place end; /* what is asked for goes up to here */
 	struct kban_hash end_digest;
 };
@@ -112,6 +111,29 @@ static int state_load(struct test *t)
 
 /* The log behind it. */
 
+/* Nothing is wrong with a broker that has compacted its log since it gave the state at its start.
+ */
+static int compacted_meanwhile(const struct test *t)
+{
+	kban_auto(kban_message_free) struct kban_message *m = NULL;
+	struct kban_query q = {.kind = KBAN_QUERY_STATE};
+	int r = session_ask(t->fleet->session, &q, &m);
+
+	if (r || m->answer.place.seq == t->horizon)
+		return r;
+	return cli_fail(t->ctx, CLI_FAILED, "the log was compacted meanwhile; run it again");
+}
+
+static int log_left_out(const struct test *t, uint64_t seq)
+{
+	int r = compacted_meanwhile(t);
+
+	return r ? r
+		 : cli_fail(t->ctx, CLI_FAILED,
+			    "FORGED: the broker leaves out entry %llu of the log",
+			    (unsigned long long)seq);
+}
+
 static int rows_fold(struct test *t, const struct kban_answer *a, uint64_t *seq)
 {
 	for (size_t i = 0; i < a->log_n && a->log[i].seq <= t->end.seq; i++) {
@@ -119,9 +141,7 @@ static int rows_fold(struct test *t, const struct kban_answer *a, uint64_t *seq)
 		if (row->seq <= *seq)
 			continue;
 		if (row->seq != *seq + 1)
-			return cli_fail(t->ctx, CLI_FAILED,
-					"FORGED: the broker leaves out entry %llu of the log",
-					(unsigned long long)*seq + 1);
+			return log_left_out(t, *seq + 1);
 		whatif_entry(&t->w, &(struct kban_entry){row->seq, row->accepted_ms, row->report});
 		*seq = row->seq;
 	}
@@ -135,7 +155,7 @@ static int log_fold(struct test *t)
 	struct kban_place place;
 
 	ledger_place(t->was, &place);
-	q.after = place.seq;
+	q.after = t->horizon = place.seq;
 	for (uint64_t seq = place.seq; seq < t->end.seq;) {
 		kban_auto(kban_message_free) struct kban_message *m = NULL;
 		int r = session_ask(s, &q, &m);
@@ -161,10 +181,13 @@ static int fold_verdict(const struct test *t)
 	if (!t->w.bad && place.seq == t->end.seq && kban_hash_equal(&place.chain, &t->end.chain) &&
 	    kban_hash_equal(&digest, &t->end_digest))
 		return 0;
-	return cli_fail(t->ctx, CLI_FAILED,
-			"FORGED: the log that the broker shows does not fold to its own ledger "
-			"(%llu bad signatures)",
-			(unsigned long long)t->w.bad);
+	int r = compacted_meanwhile(t);
+
+	return r ? r
+		 : cli_fail(t->ctx, CLI_FAILED,
+			    "FORGED: the log that the broker shows does not fold to its own ledger "
+			    "(%llu bad signatures)",
+			    (unsigned long long)t->w.bad);
 }
 
 /* Telling. */
@@ -191,6 +214,47 @@ static void holds_tell(const struct test *t)
 	}
 }
 
+static const char *turn_because(const struct whatif_turn *turn)
+{
+	return turn->refusal ? kban_refusal_name(turn->refusal) : kban_outcome_name(turn->outcome);
+}
+
+static void turn_tell(const struct test *t, const struct whatif_turn *turn)
+{
+	char prefix[KBAN_PREFIX_TEXT];
+	FILE *f = t->ctx->out;
+
+	fprintf(f, "  %llu %s of %s (%s)", (unsigned long long)turn->events,
+		kban_event_kind_name(turn->kind), *turn->name ? turn->name : "somebody",
+		turn_because(turn));
+	for (size_t i = 0; i < turn->examples_n; i++)
+		fprintf(f, "%s%s", i ? ", " : ": ", kban_prefix_format(&turn->examples[i], prefix));
+	fputs(turn->events > turn->examples_n && turn->examples_n == WHATIF_TOP ? " ...\n" : "\n",
+	      f);
+}
+
+/* Those that would be refused, or admitted: who, what and why, so that the sums add up. */
+static void turns_tell(const struct test *t, bool admitted)
+{
+	const struct whatif *w = &t->w;
+	uint64_t n = admitted ? w->admitted : w->refused, rest = n;
+	size_t shown = 0;
+
+	fprintf(t->ctx->out, "%llu %s would %s\n", (unsigned long long)n,
+		n == 1 ? "event" : "events",
+		admitted ? "count that did not" : "be refused that counted");
+	for (size_t i = 0; i < w->turns_n && shown < WHATIF_TOP; i++) {
+		if (w->turns[i].admitted != admitted)
+			continue;
+		turn_tell(t, &w->turns[i]);
+		rest -= w->turns[i].events;
+		shown++;
+	}
+	if (rest)
+		fprintf(t->ctx->out, "  and %llu more: -o json has them all\n",
+			(unsigned long long)rest);
+}
+
 static void bans_tell(const struct test *t)
 {
 	const struct whatif *w = &t->w;
@@ -206,9 +270,8 @@ static void bans_tell(const struct test *t)
 			kban_prefix_format(&w->changed[i].prefix, prefix),
 			w->changed[i].change_ms < 0 ? "-" : "+",
 			duration_format(text, (uint64_t)llabs(w->changed[i].change_ms)));
-	fprintf(t->ctx->out,
-		"%llu events would be refused that counted, %llu would count that were refused\n",
-		(unsigned long long)w->refused, (unsigned long long)w->admitted);
+	turns_tell(t, false);
+	turns_tell(t, true);
 }
 
 static void history_tell(const struct test *t)
@@ -258,6 +321,26 @@ static void nodes_write(struct nested *n, const struct whatif *w)
 	nested_end(n);
 }
 
+static void turns_write(struct nested *n, const struct whatif *w)
+{
+	nested_array(n, "changes");
+	for (size_t i = 0; i < w->turns_n; i++) {
+		const struct whatif_turn *turn = &w->turns[i];
+		nested_object(n, NULL);
+		nested_string(n, "change", turn->admitted ? "admitted" : "refused");
+		nested_string(n, "kind", kban_event_kind_name(turn->kind));
+		nested_string(n, "author", turn->name);
+		nested_string(n, "because", turn_because(turn));
+		nested_number(n, "events", turn->events);
+		nested_array(n, "prefixes");
+		for (size_t k = 0; k < turn->examples_n; k++)
+			nested_prefix(n, NULL, &turn->examples[k]);
+		nested_end(n);
+		nested_end(n);
+	}
+	nested_end(n);
+}
+
 static void result_write(const struct test *t)
 {
 	kban_auto(kban_free) void *difference = policy_difference(&t->now.policy, &t->policy);
@@ -284,6 +367,7 @@ static void result_write(const struct test *t)
 		nested_end(&n);
 	}
 	nested_end(&n);
+	turns_write(&n, w);
 	nodes_write(&n, w);
 	nested_end(&n);
 }
@@ -351,7 +435,7 @@ int policy_test_run(struct context *ctx)
 	int r = policy_assign_all(ctx, &t.policy);
 
 	if (!r)
-		r = cli_duration(ctx, &ago_ms, "since", SINCE_MAX_MS);
+		r = cli_since(ctx, &ago_ms);
 	if (!r)
 		r = session_open(&s, ctx, SESSION_ASK);
 	if (r)

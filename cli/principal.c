@@ -169,7 +169,7 @@ static const char *member_state(const struct verify_member *m)
 		return "held";
 	if (m->role == KBAN_ROLE_BROKER) /* nobody connects as one */
 		return "granted";
-	return m->connected ? "connected" : m->seen_ms ? "offline" : "never";
+	return m->connected ? "connected" : m->seen_ms ? "offline" : "unheard";
 }
 
 static void member_row(const struct listing *l, const struct verify_member *m)

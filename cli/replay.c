@@ -17,16 +17,13 @@
 #include "cli/time.h"
 #include "node/detector.h"
 #include "node/rules_time.h"
+#include "proto/hash.h"
 
-#define uthash_malloc(size)  kban_zalloc(size)
-#define uthash_free(p, size) kban_free(p)
-#define HASH_FUNCTION	     HASH_FNV /* the default one falls through its cases, which clang refuses */
-#include <uthash.h>
-
-#define INTERRUPTED 130 /* what a shell says of a program that Ctrl-C ended */
+#define INTERRUPTED  130   /* what a shell says of a program that Ctrl-C ended */
+#define BACKWARDS_MS 60000 /* lines of one moment are not written strictly in order */
 
 static const struct output_column columns[] = {
-	{"address", OUTPUT_TEXT, 0, OUTPUT_ALL}, {"service", OUTPUT_TEXT, 0, OUTPUT_ALL},
+	{"address", OUTPUT_NAME, 0, OUTPUT_ALL}, {"service", OUTPUT_TEXT, 0, OUTPUT_ALL},
 	{"rule", OUTPUT_TEXT, 0, OUTPUT_ALL},	 {"failures", OUTPUT_NUMBER, 0, OUTPUT_ALL},
 	{"at", OUTPUT_TIME, 0, OUTPUT_ALL},	 {"until", OUTPUT_TIME, 0, OUTPUT_ALL},
 	{NULL, OUTPUT_TEXT, 0, OUTPUT_ALL},
@@ -50,6 +47,7 @@ struct replay {
 	struct detector_offence *bans;
 	uint64_t now_ms, start_ms;
 	uint64_t lines, matched, failures, too_long, timeless;
+	uint64_t first_ms, last_ms; /* of the failures in a file */
 	uint64_t bytes, all_bytes;
 	struct progress progress;
 	char doing[80];
@@ -103,11 +101,20 @@ static void offence_take(struct replay *p, const struct detector_offence *o)
 	p->bans[p->bans_n++] = *o;
 }
 
+static void failure_take(struct replay *p, const struct rules_match *m, uint64_t line_ms)
+{
+	struct detector_offence o;
+
+	p->first_ms = p->first_ms ? p->first_ms : line_ms;
+	p->last_ms = line_ms;
+	if (detector_feed(p->detector, m, line_ms, &o))
+		offence_take(p, &o);
+}
+
 static void line_take(void *arg, const char *line, size_t len)
 {
 	struct replay *p = arg;
 	struct rules_match m;
-	struct detector_offence o;
 	uint64_t line_ms;
 
 	p->lines++;
@@ -120,8 +127,8 @@ static void line_take(void *arg, const char *line, size_t len)
 	p->failures++;
 	if (!rules_time_next(&p->times, &line_ms, &m, p->now_ms))
 		p->timeless++;
-	else if (detector_feed(p->detector, &m, line_ms, &o))
-		offence_take(p, &o);
+	else
+		failure_take(p, &m, line_ms);
 }
 
 /* "1.2 of 3.4 GB at 210 MB/s" */
@@ -149,16 +156,30 @@ static bool bytes_done(void *arg, size_t n)
 	return true;
 }
 
+/* Failures are counted in the order in which they come, so rotated logs must be given oldest first,
+ * which a shell's security.log* does not do. */
+static void order_check(const struct replay *p, const char *path, uint64_t before_ms)
+{
+	if (p->first_ms && p->first_ms + BACKWARDS_MS < before_ms)
+		cli_fail(p->ctx, 0,
+			 "%s begins before the file before it ends: what is counted is wrong; give "
+			 "the oldest file first",
+			 path);
+}
+
 static int file_read(struct replay *p, const char *path)
 {
 	const struct lines_calls calls = {line_take, bytes_done, p, p->stop_fd};
 	kban_auto(kban_close) int fd = -1;
 	int r = rulebook_file(p->ctx, path, &fd);
+	uint64_t before_ms = p->last_ms;
 
 	if (r)
 		return r;
+	p->first_ms = 0;
 	r = lines_read(fd, &calls);
 	progress_clear(&p->progress);
+	order_check(p, path, before_ms);
 	if (r == LINES_STOPPED)
 		return INTERRUPTED;
 	return r ? cli_fail(p->ctx, CLI_FAILED, "cannot read %s: %s", path, strerror(-r)) : 0;
@@ -273,13 +294,16 @@ static int bans_write(struct replay *p, double seconds)
 
 static void summary_say(const struct replay *p, double seconds)
 {
-	cli_say(p->ctx,
-		"%llu lines in %.1f s (%.0f a second): %llu known, %llu failures, %zu bans of %u "
-		"addresses",
-		(unsigned long long)p->lines, seconds,
+	cli_say(p->ctx, "%llu %s in %.1f s (%.0f a second): %llu known, %llu %s, %zu %s of %u %s",
+		(unsigned long long)p->lines, p->lines == 1 ? "line" : "lines", seconds,
 		(double)p->lines / (seconds > 0.001 ? seconds : 0.001),
-		(unsigned long long)p->matched, (unsigned long long)p->failures, p->bans_n,
-		HASH_COUNT(p->banned));
+		(unsigned long long)p->matched, (unsigned long long)p->failures,
+		p->failures == 1 ? "failure" : "failures", p->bans_n,
+		p->bans_n == 1 ? "ban" : "bans", HASH_COUNT(p->banned),
+		HASH_COUNT(p->banned) == 1 ? "address" : "addresses");
+	if (p->bytes && !p->matched)
+		cli_say(p->ctx, "no line is known: is this a Kerio log? (a packed one: zcat FILE | "
+				"kbanctl replay -)");
 	if (p->too_long)
 		cli_say(p->ctx, "%llu lines over 64 KiB were skipped",
 			(unsigned long long)p->too_long);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include <string.h>
 
+#include "cli/enforce.h"
 #include "cli/fleet.h"
 #include "cli/rows.h"
 #include "cli/safeacl.h"
 
 static const struct output_column columns[] = {
-	{"prefix", OUTPUT_TEXT, 0, OUTPUT_ALL}, {"state", OUTPUT_TEXT, 0, OUTPUT_ALL},
-	{"by", OUTPUT_TEXT, 0, OUTPUT_ALL},	{"role", OUTPUT_TEXT, 0, OUTPUT_ALL},
+	{"prefix", OUTPUT_NAME, 0, OUTPUT_ALL}, {"state", OUTPUT_TEXT, 0, OUTPUT_ALL},
+	{"by", OUTPUT_NAME, 0, OUTPUT_ALL},	{"role", OUTPUT_TEXT, 0, OUTPUT_ALL},
 	{"since", OUTPUT_AGO, 0, OUTPUT_ALL},	{"until", OUTPUT_LEFT, 0, OUTPUT_ALL},
 	{"reason", OUTPUT_TEXT, 0, OUTPUT_ALL}, {NULL, OUTPUT_TEXT, 0, OUTPUT_ALL},
 };
@@ -117,9 +118,13 @@ static int safe_report(struct session *s, struct kban_event *e, const struct kba
 	r = words_receipt(s->ctx, receipt, text);
 	if (r)
 		return r;
-	if (receipt->outcomes_n && receipt->outcomes[0] == KBAN_OUTCOME_COUNTED)
+	bool counted = receipt->outcomes_n && receipt->outcomes[0] == KBAN_OUTCOME_COUNTED;
+	if (counted)
 		cli_say(s->ctx, "%s %s", text, done);
-	return words_record(s->ctx, receipt, WORDS_PREFIX, text);
+	r = words_record(s->ctx, receipt, WORDS_PREFIX, text);
+	if (counted && e->kind != KBAN_EVENT_SAFE_REMOVE)
+		enforce_warn(s, receipt->epoch, receipt->seq, text);
+	return r;
 }
 
 static int width_checked(const struct context *ctx, const struct kban_prefix *p)
@@ -180,8 +185,7 @@ int safeacl_add(struct context *ctx)
 	if (!r)
 		r = session_open(&s, ctx, SESSION_REPORT);
 	if (!r)
-		r = safe_report(s, &e, &e.safe_add.prefix,
-				"is safe on every node; its bans are lifted");
+		r = safe_report(s, &e, &e.safe_add.prefix, "is safe; its bans are lifted");
 	if (!r)
 		nested_show(s, &e.safe_add.prefix);
 	return r;
@@ -213,7 +217,5 @@ int safeacl_approve(struct context *ctx)
 		return r;
 	fleet_init(&f, s);
 	r = fleet_key(&f, args_get(&ctx->args, "node"), &e.safe_approve.owner);
-	return r ? r
-		 : safe_report(s, &e, &e.safe_approve.prefix,
-			       "is safe on every node; its bans are lifted");
+	return r ? r : safe_report(s, &e, &e.safe_approve.prefix, "is safe; its bans are lifted");
 }

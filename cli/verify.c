@@ -40,7 +40,7 @@ static const char *const state_names[] = {
 	[VERIFY_KERNEL_FAILED] = "kernel-failed",
 	[VERIFY_SILENT] = "silent",
 	[VERIFY_OFFLINE] = "offline",
-	[VERIFY_NEVER] = "never",
+	[VERIFY_UNHEARD] = "unheard",
 	[VERIFY_WITHHELD] = "withheld",
 	[VERIFY_FORK] = "fork",
 	[VERIFY_FORGED] = "forged",
@@ -383,7 +383,7 @@ static enum verify_state state_of(const struct verify *v, const struct verify_me
 	if (!m->listed)
 		return VERIFY_WITHHELD;
 	if (!m->connected)
-		return m->seen_ms || m->answered ? VERIFY_OFFLINE : VERIFY_NEVER;
+		return m->seen_ms || m->answered ? VERIFY_OFFLINE : VERIFY_UNHEARD;
 	return m->fresh ? state_of_answer(v, m) : VERIFY_SILENT;
 }
 

@@ -30,7 +30,7 @@ enum verify_state {
 	VERIFY_KERNEL_FAILED,
 	VERIFY_SILENT, /* connected, and no fresh heartbeat came */
 	VERIFY_OFFLINE,
-	VERIFY_NEVER,	 /* was never heard of */
+	VERIFY_UNHEARD,	 /* not since the broker started */
 	VERIFY_WITHHELD, /* was granted, and the broker does not list it */
 	VERIFY_FORK,
 	VERIFY_FORGED, /* a heartbeat that it did not sign, or a key that nobody granted */

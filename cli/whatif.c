@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/trail.h"
+
 void whatif_begin(struct whatif *w, struct ledger *was, struct ledger *would,
 		  const struct kban_event_policy *policy, uint64_t since_ms, uint64_t now_ms)
 {
@@ -18,6 +20,7 @@ void whatif_done(struct whatif *w)
 {
 	free(w->changed);
 	free(w->nodes);
+	free(w->turns);
 }
 
 static struct whatif_node *node_of(struct whatif *w, const struct kban_key *key)
@@ -63,10 +66,19 @@ static int by_change(const void *a, const void *b)
 	return p != q ? (p < q) - (p > q) : by_prefix(a, b);
 }
 
+static int by_events(const void *a, const void *b)
+{
+	const struct whatif_turn *x = a, *y = b;
+
+	return (x->events < y->events) - (x->events > y->events);
+}
+
 void whatif_end(struct whatif *w)
 {
 	size_t n = 0;
 
+	if (w->turns_n)
+		qsort(w->turns, w->turns_n, sizeof(*w->turns), by_events);
 	if (!w->changed_n)
 		return;
 	qsort(w->changed, w->changed_n, sizeof(*w->changed), by_prefix);
@@ -124,12 +136,54 @@ static bool counts(const struct ledger_verdict *v, size_t i)
 	return !v->refusal && kban_outcome_counts((enum kban_outcome)v->outcomes[i]);
 }
 
+static struct whatif_turn *turn_of(struct whatif *w, const struct whatif_turn *like)
+{
+	const struct ledger_principal *p = ledger_principal(w->was, &like->author);
+
+	for (size_t i = 0; i < w->turns_n; i++) {
+		struct whatif_turn *t = &w->turns[i];
+		if (kban_key_equal(&t->author, &like->author) && t->kind == like->kind &&
+		    t->admitted == like->admitted && t->refusal == like->refusal &&
+		    t->outcome == like->outcome)
+			return t;
+	}
+	w->turns = kban_realloc(w->turns, (w->turns_n + 1) * sizeof(*w->turns));
+	struct whatif_turn *t = &w->turns[w->turns_n++];
+	*t = *like;
+	if (p)
+		strcpy(t->name, p->name);
+	return t;
+}
+
+/* not: the verdict by which the event does not count. */
+static void turn_take(struct whatif *w, const struct kban_report *r, const struct kban_event *e,
+		      size_t i, const struct ledger_verdict * not, bool admitted)
+{
+	const struct kban_prefix *p = trail_prefix(e);
+	struct whatif_turn *t = turn_of(w, &(struct whatif_turn){.author = r->author,
+								 .kind = e->kind,
+								 .admitted = admitted,
+								 .refusal = not ->refusal,
+								 .outcome = outcome_of(not, i)});
+
+	w->admitted += admitted;
+	w->refused += !admitted;
+	t->events++;
+	for (size_t k = 0; p && k < t->examples_n; k++)
+		if (kban_prefix_equal(&t->examples[k], p))
+			return;
+	if (p && t->examples_n < WHATIF_TOP)
+		t->examples[t->examples_n++] = *p;
+}
+
 static void outcomes_compare(struct whatif *w, const struct kban_report *r,
 			     const struct kban_event *e, size_t i, const struct ledger_verdict *was,
 			     const struct ledger_verdict *would)
 {
-	w->refused += counts(was, i) && !counts(would, i);
-	w->admitted += !counts(was, i) && counts(would, i);
+	if (e->kind == KBAN_EVENT_POLICY)
+		return;
+	if (counts(was, i) != counts(would, i))
+		turn_take(w, r, e, i, counts(was, i) ? would : was, counts(would, i));
 	if (was->refusal == would->refusal && outcome_of(was, i) == outcome_of(would, i))
 		return;
 	struct whatif_node *n = node_of(w, &r->author);

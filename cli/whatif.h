@@ -4,7 +4,9 @@
  * was, one with that policy in force from a moment on (whatever policy events the log has). Pure:
  * entries are given to it one after the other.
  *
- * A reports' base, a node's outbox and an operator's release stay what they were: a node that goes
+ * Policy events themselves are left out: the one that is tested takes their place.
+ *
+ * A report's base, a node's outbox and an operator's release stay what they were: a node that goes
  * on hold in the second ledger stays there until somebody released it, and what it reported
  * meanwhile counts as refused.
  */
@@ -27,6 +29,17 @@ struct whatif_node {
 	uint64_t held_ms; /* when it would have gone on hold first; 0: never */
 };
 
+struct whatif_turn { /* events of one author and kind that fare otherwise, and why */
+	struct kban_key author;
+	enum kban_event_kind kind;
+	bool admitted;		   /* they would count now; else they would not any more */
+	unsigned refusal, outcome; /* of the policy under which they do not count */
+	char name[KBAN_NAME_MAX + 1];
+	uint64_t events;
+	struct kban_prefix examples[WHATIF_TOP]; /* the first ones' */
+	size_t examples_n;
+};
+
 struct whatif {
 	struct ledger *was, *would; /* the caller's */
 	struct kban_event_policy policy;
@@ -40,6 +53,8 @@ struct whatif {
 	size_t changed_n, changed_max;
 	struct whatif_node *nodes;
 	size_t nodes_n;
+	struct whatif_turn *turns; /* their events are those refused and admitted together */
+	size_t turns_n;
 };
 
 /* Keeps the two ledgers, which are at the same place. now_ms is what the history is counted back
@@ -47,7 +62,7 @@ struct whatif {
 void whatif_begin(struct whatif *w, struct ledger *was, struct ledger *would,
 		  const struct kban_event_policy *policy, uint64_t since_ms, uint64_t now_ms);
 void whatif_entry(struct whatif *w, const struct kban_entry *e);
-/* Sorts: the greatest changes first. */
+/* Sorts: the greatest first. */
 void whatif_end(struct whatif *w);
 void whatif_done(struct whatif *w);
 

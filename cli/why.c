@@ -4,28 +4,62 @@
  */
 #include "cli/why.h"
 
-#include <errno.h>
-
+#include "cli/policy.h"
 #include "cli/rows.h"
 
 #define GATHER_MS 2000
 #define SETTLE_MS 500
 
-static int log_ask(struct why *w, enum kban_query_kind kind, uint32_t kinds)
+/* When the first ban ended that nothing which overlaps the prefix has ended; 0: there is none. */
+static uint64_t ended_unseen(const struct why *w)
 {
-	struct kban_query q = {
-		.kind = kind, .has_prefix = !kinds, .prefix = w->prefix, .kinds = kinds};
+	uint64_t first_ms = 0;
 
+	for (size_t i = 0; i < w->events_n; i++) {
+		const struct why_event *e = &w->events[i];
+		if (e->ended && !e->ended_seq && (!first_ms || e->until_ms < first_ms))
+			first_ms = e->until_ms;
+	}
+	return first_ms;
+}
+
+/* An unban with --covering of another address, a purge, a broker's new address: what ended a ban is
+ * looked for where it ended. */
+static int enders_ask(struct why *w)
+{
+	struct kban_query q = {.kind = KBAN_QUERY_LOG,
+			       .kinds = 1U << KBAN_EVENT_UNBAN | 1U << KBAN_EVENT_PURGE |
+					1U << KBAN_EVENT_BROKER_ADDRESS,
+			       .since_ms = ended_unseen(w)};
+
+	if (!q.since_ms)
+		return 0;
+	w->enders = true;
 	return trail_each(&w->trail, &q, why_row, w);
 }
 
-/* A ban that ended early by nothing that names its prefix: a purge of its author's bans did it. */
-static bool purge_wanted(const struct why *w)
+/* How much longer bans of a repeat offender were made is the policy's. */
+static int strikes_ask(struct why *w)
 {
-	for (size_t i = 0; i < w->events_n; i++)
-		if (w->events[i].ended && !why_ender(w, &w->events[i]))
-			return true;
-	return false;
+	struct policy_now now;
+
+	w->policy = ledger_policy_default;
+	for (size_t i = 0; i < w->events_n; i++) {
+		if (!w->events[i].ended || w->events[i].strikes < 2)
+			continue;
+		int r = policy_ask(w->fleet, &now);
+		if (!r)
+			w->policy = now.policy;
+		return r;
+	}
+	return 0;
+}
+
+static int log_ask(struct why *w, enum kban_query_kind kind)
+{
+	struct kban_query q = {.kind = kind, .has_prefix = true, .prefix = w->prefix};
+
+	return trail_each(&w->trail, &q, why_row, w);
 }
 
 static int why_collect(struct why *w)
@@ -34,18 +68,19 @@ static int why_collect(struct why *w)
 
 	w->now_ms = verify_broker_ms(w->fleet->verify);
 	if (!r)
-		r = log_ask(w, KBAN_QUERY_LOG, 0);
+		r = log_ask(w, KBAN_QUERY_LOG);
 	if (!r)
-		r = log_ask(w, KBAN_QUERY_REFUSED, 0);
-	w->purges = true;
-	if (!r && purge_wanted(w))
-		r = log_ask(w, KBAN_QUERY_LOG, 1U << KBAN_EVENT_PURGE);
+		r = log_ask(w, KBAN_QUERY_REFUSED);
+	if (!r)
+		r = enders_ask(w);
+	if (!r)
+		r = strikes_ask(w);
+	why_sort(w);
 	if (!r)
 		r = rows_each(w->fleet->session, KBAN_QUERY_SAFE, &w->prefix, why_safes, w);
-	if (r || why_state(w) != WHY_BLOCKED)
-		return r;
-	return fleet_settle(w->fleet, verify_place(w->fleet->verify)->epoch, why_first_seq(w),
-			    SETTLE_MS);
+	return r ? r
+		 : fleet_settle(w->fleet, verify_place(w->fleet->verify)->epoch, why_needed_seq(w),
+				SETTLE_MS);
 }
 
 static int why_show(const struct why *w)

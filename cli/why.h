@@ -11,13 +11,14 @@
 #ifndef KBAN_CLI_WHY_H
 #define KBAN_CLI_WHY_H
 
+#include "cli/enforce.h"
 #include "cli/trail.h"
 
 #define WHY_MAX	 10000
 #define WHY_BITS 129
 
 struct why_event {		   /* owns its texts */
-	struct kban_prefix prefix; /* of a purge: the prefix asked for */
+	struct kban_prefix prefix; /* of what names none: the prefix asked for */
 	enum kban_event_kind kind;
 	char author[KBAN_NAME_MAX + 1];
 	enum kban_role role;
@@ -27,7 +28,7 @@ struct why_event {		   /* owns its texts */
 	size_t event;
 	unsigned outcome, refusal;
 	bool all;	       /* unban: covering; safe-remove: whoever's */
-	struct kban_key owner; /* of an approval; of a purge: whose bans */
+	struct kban_key owner; /* of an approval */
 	char *reason, *words;  /* words: a ban in words, "10 failed logins at smtp ..." */
 	char *rule, *service, *server, *line;
 	uint32_t count;
@@ -35,6 +36,8 @@ struct why_event {		   /* owns its texts */
 	bool known; /* the ledger still knows its ban: */
 	uint64_t since_ms, until_ms, strikes;
 	bool ended;
+	uint64_t ended_seq; /* what ended it early; 0: not found */
+	size_t ended_event;
 };
 
 struct why_safe { /* a range that overlaps; owns its reason */
@@ -73,7 +76,8 @@ struct why {
 	uint64_t now_ms;
 	struct why_event *events;
 	size_t events_n, events_max, bans_n, dropped;
-	bool purges; /* rows are asked for the purges in them alone, which name no prefix */
+	bool enders; /* rows are asked for what ended bans without overlapping the prefix alone */
+	struct kban_event_policy policy;
 	struct why_safe *safes;
 	size_t safes_n;
 	struct why_cover covers[WHY_BITS]; /* by the prefix's length */
@@ -84,12 +88,16 @@ struct why {
 
 /* One row of the log, or of what was refused. A trail_fn. */
 int why_row(void *arg, const struct trail_row *r);
-/* One page of safe ranges; after all rows. */
+/* After all rows, before the safe ranges: in the order of time. */
+void why_sort(struct why *w);
+/* One page of safe ranges. */
 void why_safes(void *arg, const struct kban_answer *a);
 void why_done(struct why *w);
 
 /* What it all comes to. */
 enum why_state why_state(const struct why *w);
+/* What it holds that nobody can ban; NULL. */
+const char *why_never(const struct why *w);
 /* The newest refused ban that still runs on the node that made it, since a refusal that is not
  * about the address leaves that alone; NULL. */
 const struct why_event *why_alone(const struct why *w);
@@ -110,17 +118,13 @@ bool why_is_refused(const struct why_event *e);
  * none. */
 uint64_t why_first_seq(const struct why *w);
 
-enum why_node {
-	WHY_NODE_BLOCKS,
-	WHY_NODE_NOT_YET, /* has not said that it enforces this */
-	WHY_NODE_WATCHES, /* by configuration it blocks nothing */
-	WHY_NODE_EXCEPTS, /* its own range, held for the fleet, counts there */
-	WHY_NODE_AWAY,	  /* no fresh word of it */
-};
-/* Of one member while the address is blocked. */
-enum why_node why_node(const struct why *w, const struct verify_member *m);
-const char *why_node_name(enum why_node n);
-bool why_node_counts(const struct verify_member *m);
+/* Of one server while the address is blocked. */
+enum enforce_node why_node(const struct why *w, const struct verify_member *m);
+/* While it is not: until when this server may still block it, since it has not said that it let it
+ * in; 0: it does not. */
+uint64_t why_lingers(const struct why *w, const struct verify_member *m);
+/* What every server has to enforce for the answer to hold everywhere; 0: nothing. */
+uint64_t why_needed_seq(const struct why *w);
 
 /* The first line; the caller frees. */
 char *why_sentence(const struct why *w);

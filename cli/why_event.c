@@ -80,18 +80,16 @@ static void kind_take(struct why_event *e, const struct kban_event *event)
 		e->all = event->safe_remove.all;
 	if (event->kind == KBAN_EVENT_SAFE_APPROVE)
 		e->owner = event->safe_approve.owner;
-	if (event->kind == KBAN_EVENT_PURGE)
-		e->owner = event->purge.key;
 	if (event->kind == KBAN_EVENT_SAFE_ADD)
 		e->duration_ms = event->safe_add.duration_ms;
 }
 
-static void row_take(struct why_event *e, const struct trail_row *r, size_t event)
+static void row_take(const struct why *w, struct why_event *e, const struct trail_row *r,
+		     size_t event)
 {
 	const struct kban_prefix *p = trail_prefix(&r->report->events[event]);
 
-	if (p)
-		e->prefix = *p;
+	e->prefix = p ? *p : w->prefix;
 	strcpy(e->author, r->author);
 	e->role = r->role;
 	e->key = r->report->author;
@@ -130,21 +128,122 @@ static void cover_count(struct why *w, const struct why_event *e)
 	c->event = e->event;
 }
 
+/* What ended a ban. */
+
+static bool holds_address(const struct kban_prefix *p, const struct kban_event_broker_address *b)
+{
+	for (size_t i = 0; i < b->addresses_n; i++)
+		if (kban_prefix_covers(p, &b->addresses[i]))
+			return true;
+	return false;
+}
+
+static bool unban_ends(const struct kban_event_unban *u, const struct trail_row *r,
+		       const struct why_event *ban)
+{
+	if (r->role == KBAN_ROLE_NODE || r->role == KBAN_ROLE_FEEDER)
+		return kban_prefix_equal(&u->prefix, &ban->prefix) &&
+		       kban_key_equal(&r->report->author, &ban->key);
+	return kban_prefix_covers(&u->prefix, &ban->prefix) ||
+	       (u->covering && kban_prefix_covers(&ban->prefix, &u->prefix));
+}
+
+static bool event_ends(const struct kban_event *e, const struct trail_row *r,
+		       const struct why_event *ban)
+{
+	switch (e->kind) {
+	case KBAN_EVENT_UNBAN:
+		return unban_ends(&e->unban, r, ban);
+	case KBAN_EVENT_SAFE_ADD:
+		return kban_prefix_covers(&e->safe_add.prefix, &ban->prefix);
+	case KBAN_EVENT_SAFE_APPROVE:
+		return kban_prefix_covers(&e->safe_approve.prefix, &ban->prefix);
+	case KBAN_EVENT_PURGE:
+		return kban_key_equal(&e->purge.key, &ban->key);
+	case KBAN_EVENT_BROKER_ADDRESS:
+		return !e->broker_address.remove && holds_address(&ban->prefix, &e->broker_address);
+	case KBAN_EVENT_BAN:
+	case KBAN_EVENT_SAFE_REMOVE:
+	case KBAN_EVENT_GRANT:
+	case KBAN_EVENT_REVOKE:
+	case KBAN_EVENT_INVITE:
+	case KBAN_EVENT_JOIN:
+	case KBAN_EVENT_POLICY:
+	case KBAN_EVENT_RELEASE:
+	case KBAN_EVENT_FOLD_VERSION:
+	case KBAN_EVENT_EPOCH:
+		return false;
+	}
+	return false;
+}
+
+/* It took effect for the whole fleet. */
+static bool event_counted(const struct trail_row *r, size_t event)
+{
+	unsigned outcome = trail_outcome(r, event);
+
+	return r->check == TRAIL_CHECKED && r->row->seq &&
+	       (!outcome || outcome == KBAN_OUTCOME_COUNTED);
+}
+
+/* Rows come in the log's order, so the first that can have ended a ban at its end did. True: it
+ * ended one. */
+static bool ender_note(struct why *w, const struct trail_row *r, size_t event)
+{
+	bool found = false;
+
+	if (!event_counted(r, event))
+		return false;
+	for (size_t i = 0; i < w->events_n; i++) {
+		struct why_event *ban = &w->events[i];
+		if (!ban->ended || ban->ended_seq || r->row->seq < ban->seq ||
+		    r->row->accepted_ms > ban->until_ms ||
+		    !event_ends(&r->report->events[event], r, ban))
+			continue;
+		ban->ended_seq = r->row->seq;
+		ban->ended_event = event;
+		found = true;
+	}
+	return found;
+}
+
+const struct why_event *why_ender(const struct why *w, const struct why_event *ban)
+{
+	return ban->ended_seq ? why_event_at(w, ban->ended_seq, ban->ended_event) : NULL;
+}
+
 int why_row(void *arg, const struct trail_row *r)
 {
 	struct why *w = arg;
 
 	for (size_t i = 0; r->report && i < r->report->events_n; i++) {
 		const struct kban_event *event = &r->report->events[i];
-		if (w->purges ? event->kind != KBAN_EVENT_PURGE
-			      : !trail_wanted(event, 0, &w->prefix))
+		bool ended = event->kind != KBAN_EVENT_BAN && ender_note(w, r, i);
+		if (w->enders ? !ended : !trail_wanted(event, 0, &w->prefix))
 			continue;
 		struct why_event *e = event_add(w, event->kind);
-		row_take(e, r, i);
+		row_take(w, e, r, i);
 		if (e->kind == KBAN_EVENT_BAN)
 			cover_count(w, e);
 	}
 	return 0;
+}
+
+static int by_time(const void *a, const void *b)
+{
+	const struct why_event *x = a, *y = b;
+
+	if (x->accepted_ms != y->accepted_ms)
+		return x->accepted_ms < y->accepted_ms ? -1 : 1;
+	if (x->seq != y->seq)
+		return x->seq < y->seq ? -1 : 1;
+	return (x->event > y->event) - (x->event < y->event);
+}
+
+void why_sort(struct why *w)
+{
+	if (w->events_n)
+		qsort(w->events, w->events_n, sizeof(*w->events), by_time);
 }
 
 /* Safe ranges. */
@@ -223,7 +322,7 @@ bool why_is_reason(const struct why_event *e)
 
 bool why_is_refused(const struct why_event *e)
 {
-	if (e->kind == KBAN_EVENT_PURGE || why_is_reason(e))
+	if (why_is_reason(e))
 		return false;
 	return !e->seq || (e->outcome && !kban_outcome_counts((enum kban_outcome)e->outcome));
 }
@@ -321,13 +420,21 @@ static bool has_other(const struct why *w)
 	return w->safes_n;
 }
 
+const char *why_never(const struct why *w)
+{
+	if (kban_prefix_never_ban(&w->prefix))
+		return "loopback, link-local, multicast or unspecified addresses";
+	return ledger_is_broker_address(verify_ledger(w->fleet->verify), &w->prefix)
+		       ? "a broker's address"
+		       : NULL;
+}
+
 enum why_state why_state(const struct why *w)
 {
 	struct kban_prefix by;
 
-	if (kban_prefix_never_ban(&w->prefix) ||
-	    ledger_is_broker_address(verify_ledger(w->fleet->verify), &w->prefix))
-		return WHY_NEVER;
+	if (why_never(w))
+		return w->inside ? WHY_PARTLY : WHY_NEVER;
 	if (why_safe_over(w))
 		return WHY_SAFE;
 	if (why_cover(w, &by))
@@ -341,103 +448,4 @@ enum why_state why_state(const struct why *w)
 	if (has_refused(w))
 		return WHY_REFUSED;
 	return has_other(w) ? WHY_OPEN : WHY_UNKNOWN;
-}
-
-static bool ends(const struct why_event *e, const struct why_event *ban)
-{
-	bool own = e->role == KBAN_ROLE_NODE || e->role == KBAN_ROLE_FEEDER;
-
-	switch (e->kind) {
-	case KBAN_EVENT_UNBAN:
-		if (own)
-			return kban_prefix_equal(&e->prefix, &ban->prefix) &&
-			       kban_key_equal(&e->key, &ban->key);
-		return kban_prefix_covers(&e->prefix, &ban->prefix) ||
-		       (e->all && kban_prefix_covers(&ban->prefix, &e->prefix));
-	case KBAN_EVENT_SAFE_ADD:
-		return e->outcome != KBAN_OUTCOME_HELD &&
-		       kban_prefix_covers(&e->prefix, &ban->prefix);
-	case KBAN_EVENT_SAFE_APPROVE:
-		return kban_prefix_covers(&e->prefix, &ban->prefix);
-	case KBAN_EVENT_PURGE:
-		return kban_key_equal(&e->owner, &ban->key);
-	case KBAN_EVENT_BAN:
-	case KBAN_EVENT_SAFE_REMOVE:
-	case KBAN_EVENT_GRANT:
-	case KBAN_EVENT_REVOKE:
-	case KBAN_EVENT_INVITE:
-	case KBAN_EVENT_JOIN:
-	case KBAN_EVENT_POLICY:
-	case KBAN_EVENT_BROKER_ADDRESS:
-	case KBAN_EVENT_RELEASE:
-	case KBAN_EVENT_FOLD_VERSION:
-	case KBAN_EVENT_EPOCH:
-		return false;
-	}
-	return false;
-}
-
-const struct why_event *why_ender(const struct why *w, const struct why_event *ban)
-{
-	const struct why_event *first = NULL;
-
-	if (!ban->ended)
-		return NULL;
-	for (size_t i = 0; i < w->events_n; i++) {
-		const struct why_event *e = &w->events[i];
-		bool later = e->seq > ban->seq || (e->seq == ban->seq && e->event > ban->event);
-		if (later && e->check == TRAIL_CHECKED && ends(e, ban) &&
-		    (!e->outcome || kban_outcome_counts((enum kban_outcome)e->outcome)) &&
-		    (!first || e->seq < first->seq))
-			first = e;
-	}
-	return first;
-}
-
-/* Nodes. */
-
-bool why_node_counts(const struct verify_member *m)
-{
-	return m->role == KBAN_ROLE_NODE && m->granted && !m->revoked_seq;
-}
-
-const char *why_node_name(enum why_node n)
-{
-	static const char *const names[] = {"blocks", "not-yet", "watching", "excepted", "away"};
-
-	return names[n];
-}
-
-/* What is held for the fleet counts on its own node. */
-static bool node_excepts(const struct why *w, const struct verify_member *m)
-{
-	for (size_t i = 0; i < w->safes_n; i++)
-		if (w->safes[i].state == LEDGER_SAFE_HELD &&
-		    kban_key_equal(&w->safes[i].owner, &m->key) &&
-		    kban_prefix_covers(&w->safes[i].prefix, &w->prefix))
-			return true;
-	return false;
-}
-
-uint64_t why_first_seq(const struct why *w)
-{
-	uint64_t seq = UINT64_MAX;
-
-	for (unsigned len = 0; len < WHY_BITS; len++)
-		if (w->covers[len].until_ms && w->covers[len].first_seq < seq)
-			seq = w->covers[len].first_seq;
-	return seq;
-}
-
-enum why_node why_node(const struct why *w, const struct verify_member *m)
-{
-	if (m->state == VERIFY_WATCHING)
-		return WHY_NODE_WATCHES;
-	if (node_excepts(w, m))
-		return WHY_NODE_EXCEPTS;
-	if (!m->fresh || m->forged || m->state == VERIFY_FORK)
-		return WHY_NODE_AWAY;
-	return m->state != VERIFY_KERNEL_FAILED && m->heartbeat.enforced_seq >= why_first_seq(w)
-		       ? WHY_NODE_BLOCKS
-		       : WHY_NODE_NOT_YET;
 }

@@ -13,22 +13,14 @@
 
 /* The sentence. */
 
-struct count {
-	size_t have, all;
-};
-
-static struct count nodes_count(const struct why *w)
+static struct enforce_count nodes_count(const struct why *w)
 {
 	const struct verify *v = w->fleet->verify;
-	struct count c = {0, 0};
+	struct enforce_count c = {0};
 
-	for (size_t i = 0; i < verify_members_n(v); i++) {
-		const struct verify_member *m = verify_member(v, i);
-		if (!why_node_counts(m))
-			continue;
-		c.all++;
-		c.have += why_node(w, m) == WHY_NODE_BLOCKS;
-	}
+	for (size_t i = 0; i < verify_members_n(v); i++)
+		if (enforce_counts(verify_member(v, i)))
+			enforce_add(&c, why_node(w, verify_member(v, i)));
 	return c;
 }
 
@@ -38,14 +30,14 @@ static char *sentence_blocked(const struct why *w, const char *text)
 	struct kban_prefix prefix;
 	const struct why_cover *c = why_cover(w, &prefix);
 	const struct why_event *e = why_event_at(w, c->seq, c->event);
-	struct count n = nodes_count(w);
+	struct enforce_count n = nodes_count(w);
+	kban_auto(kban_free) void *servers = enforce_servers(&n);
 	bool wider = !kban_prefix_equal(&prefix, &w->prefix);
 
-	return kban_asprintf("%s is blocked until %s on %zu of %zu %s%s%s: %s.", text,
-			     time_format(when, c->until_ms), n.have, n.all,
-			     n.all == 1 ? "server" : "servers", wider ? ", with all of " : "",
-			     wider ? kban_prefix_format(&prefix, by) : "",
-			     e ? e->words : "an old ban");
+	return kban_asprintf(
+		"%s is blocked until %s on %s%s%s: %s.", text, time_format(when, c->until_ms),
+		(char *)servers, wider ? ", with all of " : "",
+		wider ? kban_prefix_format(&prefix, by) : "", e ? e->words : "an old ban");
 }
 
 static char *sentence_safe(const struct why *w, const char *text)
@@ -91,12 +83,17 @@ static const char *refusal_name(const struct why_event *e)
 static char *sentence_alone(const struct why *w, const char *text)
 {
 	const struct why_event *e = why_alone(w);
+	const struct verify_member *m = verify_named(w->fleet->verify, e->author);
+	kban_auto(kban_free) void *hold =
+		m && m->held ? kban_asprintf(" (%s is on hold: kbanctl node release %s)", m->name,
+					     m->name)
+			     : kban_strdup("");
 	char when[TIME_TEXT];
 
 	return kban_asprintf("%s is blocked on %s alone, until about %s: %s; the fleet refused the "
-			     "ban, %s.",
+			     "ban, %s%s.",
 			     text, e->author, time_format(when, e->accepted_ms + e->duration_ms),
-			     e->words, refusal_name(e));
+			     e->words, refusal_name(e), (char *)hold);
 }
 
 static char *sentence_refused(const struct why *w, const char *text)
@@ -111,7 +108,17 @@ static char *sentence_refused(const struct why *w, const char *text)
 			     refusal_name(last));
 }
 
-char *why_sentence(const struct why *w)
+static char *sentence_partly(const struct why *w, const char *text)
+{
+	const char *never = why_never(w);
+
+	return kban_asprintf("%s as a whole %s%s%s; %llu %s inside it %s.", text,
+			     never ? "cannot be banned (it holds " : "is not blocked",
+			     never ? never : "", never ? ")" : "", (unsigned long long)w->inside,
+			     w->inside == 1 ? "ban" : "bans", w->inside == 1 ? "runs" : "run");
+}
+
+static char *sentence_state(const struct why *w)
 {
 	char text[KBAN_PREFIX_TEXT];
 
@@ -128,21 +135,52 @@ char *why_sentence(const struct why *w)
 	case WHY_REFUSED:
 		return sentence_refused(w, text);
 	case WHY_PARTLY:
-		return kban_asprintf("%s as a whole is not blocked; %llu %s.", text,
-				     (unsigned long long)w->inside,
-				     w->inside == 1 ? "ban inside it runs" : "bans inside it run");
+		return sentence_partly(w, text);
 	case WHY_NEVER:
-		return kban_asprintf(
-			"%s is never blocked: it holds %s.", text,
-			kban_prefix_never_ban(&w->prefix)
-				? "loopback, link-local, multicast or unspecified addresses"
-				: "a broker's address");
+		if (w->prefix.len < kban_prefix_bits(&w->prefix))
+			return sentence_partly(w, text);
+		return kban_asprintf("%s is never blocked: it holds %s.", text, why_never(w));
 	case WHY_OPEN:
 		return kban_asprintf("%s is not blocked, and was not banned.", text);
 	case WHY_UNKNOWN:
 		break;
 	}
 	return kban_asprintf("%s is not blocked; nothing is known of it.", text);
+}
+
+static bool lingers(const void *why, const struct verify_member *m)
+{
+	return why_lingers(why, m);
+}
+
+/* Who was away when he was let in, and until when that server may block him still. */
+static char *lingering(const struct why *w)
+{
+	const struct verify *v = w->fleet->verify;
+	kban_auto(kban_free) void *list = enforce_list(v, lingers, w);
+	char when[TIME_TEXT];
+	uint64_t until = 0;
+
+	for (size_t i = 0; i < verify_members_n(v) && list; i++) {
+		const struct verify_member *m = verify_member(v, i);
+		uint64_t its = enforce_counts(m) ? why_lingers(w, m) : 0;
+		until = its > until ? its : until;
+	}
+	return list ? kban_asprintf("; %s may still block it until %s.", (char *)list,
+				    time_format(when, until))
+		    : NULL;
+}
+
+char *why_sentence(const struct why *w)
+{
+	char *sentence = sentence_state(w);
+	kban_auto(kban_free) void *more = why_state(w) == WHY_BLOCKED ? NULL : lingering(w);
+
+	if (!more)
+		return sentence;
+	char *longer = kban_asprintf("%.*s%s", (int)strlen(sentence) - 1, sentence, (char *)more);
+	free(sentence);
+	return longer;
 }
 
 char *why_let_in(const struct why *w)
@@ -204,17 +242,20 @@ static void signer_tell(const struct why *w, const struct why_event *e)
 	char fingerprint[KBAN_FINGERPRINT_TEXT];
 	bool red = e->check != TRAIL_CHECKED && cli_colour(w->ctx);
 
-	fprintf(w->ctx->out, "    signed by %s (%s), %s%s%s, seq %llu\n",
+	fprintf(w->ctx->out, "    signed by %s (%s), %s%s%s",
 		*e->author ? e->author : "somebody unknown", kban_fingerprint(fingerprint, &e->key),
 		red ? "\033[31m" : "",
 		e->check == TRAIL_CHECKED ? "signature checked here" : "FORGED: not to be believed",
-		red ? "\033[0m" : "", (unsigned long long)e->seq);
+		red ? "\033[0m" : "");
+	if (e->seq)
+		fprintf(w->ctx->out, ", seq %llu", (unsigned long long)e->seq);
+	fputc('\n', w->ctx->out);
 }
 
 static void ban_end_tell(const struct why *w, const struct why_event *e)
 {
 	const struct why_event *by = why_ender(w, e);
-	char when[TIME_TEXT], left[DURATION_TEXT];
+	char when[TIME_TEXT], left[DURATION_TEXT], text[KBAN_PREFIX_TEXT];
 	FILE *f = w->ctx->out;
 
 	if (!e->known) {
@@ -222,8 +263,11 @@ static void ban_end_tell(const struct why *w, const struct why_event *e)
 	} else if (e->ended) {
 		fprintf(f, ", ended early at %s by ", time_format(when, e->until_ms));
 		say(w, by ? by->author : "a later event");
-		if (by)
-			say_member(w, "'s ", kban_event_kind_name(by->kind));
+		say_member(w, "'s ", by ? kban_event_kind_name(by->kind) : NULL);
+		if (by && !kban_prefix_equal(&by->prefix, &e->prefix) &&
+		    by->kind != KBAN_EVENT_PURGE && by->kind != KBAN_EVENT_BROKER_ADDRESS)
+			fprintf(f, " of %s", kban_prefix_format(&by->prefix, text));
+		say_member(w, ": ", by ? by->reason : NULL);
 	} else if (why_runs(w, e)) {
 		fprintf(f, " until %s (%s more)", time_format(when, e->until_ms),
 			duration_format(left, e->until_ms - w->now_ms));
@@ -231,7 +275,9 @@ static void ban_end_tell(const struct why *w, const struct why_event *e)
 		fprintf(f, " until %s", time_format(when, e->until_ms));
 	}
 	if (e->strikes > 1)
-		fprintf(f, ", strike %llu", (unsigned long long)e->strikes);
+		fprintf(f, ", time %llu that it was banned", (unsigned long long)e->strikes);
+	if (e->known && !e->ended && e->until_ms > e->since_ms + e->duration_ms)
+		fprintf(f, ": lengthened to %s", duration_format(left, e->until_ms - e->since_ms));
 }
 
 static void line_tell(const struct why *w, const struct why_event *e)
@@ -295,8 +341,11 @@ static void safe_tell(const struct why *w, const struct why_safe *s)
 	if (s->state == LEDGER_SAFE_HELD)
 		fprintf(f, "\n    counts on %s alone until: kbanctl safeacl approve %s --node %s",
 			s->author, text, s->author);
-	if (s->decided)
+	if (s->decided) {
 		say_member(w, "\n    decided by ", s->decided->author);
+		fprintf(f, " at %s", time_format(when, s->decided->accepted_ms));
+		say_member(w, ": ", s->decided->reason);
+	}
 	fputc('\n', f);
 	if (s->added)
 		signer_tell(w, s->added);
@@ -313,75 +362,104 @@ static void safes_tell(const struct why *w)
 		safe_tell(w, &w->safes[i]);
 }
 
-static bool is_unban(const struct why_event *e)
+/* The other events. */
+
+static bool is_unban(const struct why *w, const struct why_event *e)
 {
-	return (e->kind == KBAN_EVENT_UNBAN || e->kind == KBAN_EVENT_SAFE_REMOVE) &&
-	       !why_is_refused(e);
+	(void)w;
+	return e->kind == KBAN_EVENT_UNBAN && !why_is_refused(e);
 }
 
-static void event_tell(const struct why *w, const struct why_event *e, const char *what)
+static bool is_removal(const struct why *w, const struct why_event *e)
+{
+	(void)w;
+	return e->kind == KBAN_EVENT_SAFE_REMOVE && !why_is_refused(e);
+}
+
+/* Of a safe range that is no more, only what was signed is left. */
+static bool is_over(const struct why *w, const struct why_event *e)
+{
+	if ((e->kind != KBAN_EVENT_SAFE_ADD && e->kind != KBAN_EVENT_SAFE_APPROVE) ||
+	    why_is_refused(e))
+		return false;
+	for (size_t i = 0; i < w->safes_n; i++)
+		if (w->safes[i].added == e || w->safes[i].decided == e ||
+		    kban_prefix_equal(&w->safes[i].prefix, &e->prefix))
+			return false;
+	return true;
+}
+
+static bool is_refused(const struct why *w, const struct why_event *e)
+{
+	(void)w;
+	return why_is_refused(e);
+}
+
+static const struct {
+	const char *heading;
+	bool (*wanted)(const struct why *w, const struct why_event *e);
+} lists[] = {
+	{"safe ranges that are over", is_over},
+	{"unbans", is_unban},
+	{"safe ranges taken out", is_removal},
+	{"tried and refused, as far as the broker remembers", is_refused},
+};
+
+static void event_tell(const struct why *w, const struct why_event *e)
 {
 	char text[KBAN_PREFIX_TEXT], when[TIME_TEXT];
 
-	fprintf(w->ctx->out, "  %s of %s%s at %s", kban_event_kind_name(e->kind),
-		kban_prefix_format(&e->prefix, text), what, time_format(when, e->accepted_ms));
+	fprintf(w->ctx->out, "  %s of %s%s%s at %s", kban_event_kind_name(e->kind),
+		kban_prefix_format(&e->prefix, text),
+		e->kind == KBAN_EVENT_UNBAN && e->all ? " and what covers it" : "",
+		why_is_refused(e) ? ", refused," : "", time_format(when, e->accepted_ms));
+	if (e->kind == KBAN_EVENT_SAFE_ADD && e->duration_ms)
+		fprintf(w->ctx->out, " until %s",
+			time_format(when, e->accepted_ms + e->duration_ms));
 	say_member(w, ": ", e->reason ? e->reason : e->words);
 	fputc('\n', w->ctx->out);
 	signer_tell(w, e);
-}
-
-static void unbans_tell(const struct why *w)
-{
-	bool begun = false;
-
-	for (size_t i = w->events_n, shown = 0; i-- && shown < SHOWN_MAX;) {
-		const struct why_event *e = &w->events[i];
-		if (!is_unban(e))
-			continue;
-		fputs(begun ? "" : "\nunbans:\n", w->ctx->out);
-		event_tell(w, e,
-			   e->all && e->kind == KBAN_EVENT_UNBAN ? " and what covers it" : "");
-		begun = true;
-		shown++;
-	}
-}
-
-static void refused_tell(const struct why *w)
-{
-	bool begun = false;
-
-	for (size_t i = w->events_n, shown = 0; i-- && shown < SHOWN_MAX;) {
-		const struct why_event *e = &w->events[i];
-		if (!why_is_refused(e))
-			continue;
-		fputs(begun ? "" : "\ntried and refused:\n", w->ctx->out);
-		event_tell(w, e, ", refused,");
+	if (why_is_refused(e))
 		fprintf(w->ctx->out, "    because: %s\n", refusal_name(e));
-		begun = true;
-		shown++;
+}
+
+static void events_tell(const struct why *w, const char *heading,
+			bool (*wanted)(const struct why *w, const struct why_event *e))
+{
+	size_t n = 0;
+
+	for (size_t i = w->events_n; i--;) {
+		if (!wanted(w, &w->events[i]) || n++ >= SHOWN_MAX)
+			continue;
+		if (n == 1)
+			fprintf(w->ctx->out, "\n%s:\n", heading);
+		event_tell(w, &w->events[i]);
 	}
+	if (n > SHOWN_MAX)
+		fprintf(w->ctx->out, "  and %zu older ones: -o json has them all\n", n - SHOWN_MAX);
 }
 
 static void nodes_tell(const struct why *w)
 {
 	const struct verify *v = w->fleet->verify;
 	static const char *const headings[] = {
-		[WHY_NODE_BLOCKS] = "in the kernel of:",
-		[WHY_NODE_NOT_YET] = "not in the kernel of:",
-		[WHY_NODE_WATCHES] = "not blocked, by configuration, on:",
-		[WHY_NODE_EXCEPTS] = "not blocked, by its own safe range, on:",
-		[WHY_NODE_AWAY] = "no fresh word of:",
+		[ENFORCE_BLOCKS] = "in the kernel of:",
+		[ENFORCE_NOT_YET] = "not in the kernel of:",
+		[ENFORCE_WATCHES] = "not blocked, by configuration, on:",
+		[ENFORCE_EXCEPTS] = "not blocked, by its own safe range, on:",
+		[ENFORCE_AWAY] = "no fresh word of:",
+		[ENFORCE_UNHEARD] = "not known yet of, since the broker started:",
 	};
 
 	fputc('\n', w->ctx->out);
-	for (int n = WHY_NODE_BLOCKS; n <= WHY_NODE_AWAY; n++) {
+	for (int n = 0; n < ENFORCE_NODES; n++) {
 		bool begun = false;
 		for (size_t i = 0; i < verify_members_n(v); i++) {
 			const struct verify_member *m = verify_member(v, i);
-			if (!why_node_counts(m) || why_node(w, m) != (enum why_node)n)
+			if (!enforce_counts(m) || why_node(w, m) != (enum enforce_node)n)
 				continue;
 			fprintf(w->ctx->out, "%s %s", begun ? "" : headings[n], m->name);
-			if (n != WHY_NODE_BLOCKS)
+			if (n != ENFORCE_BLOCKS && n != ENFORCE_UNHEARD)
 				fprintf(w->ctx->out, " (%s)", verify_state_name(m->state));
 			begun = true;
 		}
@@ -418,8 +496,8 @@ void why_tell(const struct why *w)
 	fputs(let_in || for_good ? "\n" : "", w->ctx->out);
 	reasons_tell(w);
 	safes_tell(w);
-	unbans_tell(w);
-	refused_tell(w);
+	for (size_t i = 0; i < KBAN_ARRAY_LEN(lists); i++)
+		events_tell(w, lists[i].heading, lists[i].wanted);
 	if (why_state(w) == WHY_BLOCKED)
 		nodes_tell(w);
 }

@@ -49,32 +49,30 @@ static bool excepted_covers(const struct node *n, const struct kban_prefix *p)
 	return false;
 }
 
-static bool excepted_overlaps(const struct node *n, const struct kban_prefix *p)
-{
-	for (size_t i = 0; i < n->config.excepted_n; i++)
-		if (kban_prefix_overlaps(&n->excepted[i], p))
-			return true;
-	return false;
-}
-
 static bool safe_here(const struct node *n, const struct kban_prefix *p, uint64_t broker_ms)
 {
 	return ledger_safe_covers(n->ledger, p, broker_ms, &n->self);
 }
 
-/* A ban must not reach what is excepted, even in part (the /64 of an attacker may be our own
- * network); a fleet's wide ban may, since the kernel holds the excepted addresses as exceptions. */
+/* An excepted address inside exempts only itself, not its whole /64: the kernel has it among its
+ * safe ones, which pass whatever is banned around them. A broker's exempts whatever holds it, since
+ * the fold takes no such ban. */
 const char *want_exempt(const struct node *n, const struct kban_prefix *p)
 {
 	if (kban_prefix_never_ban(p))
 		return "it is never banned (loopback, link-local, multicast)";
 	if (ledger_is_broker_address(n->ledger, p))
-		return "a broker has that address";
-	if (excepted_overlaps(n, p))
+		return "it is or holds the address of a broker";
+	if (excepted_covers(n, p))
 		return "it is excepted on this server";
 	if (safe_here(n, p, node_broker_ms(n)))
 		return "it is in a safe range";
 	return NULL;
+}
+
+bool node_spares(const struct node *n, const struct kban_prefix *address)
+{
+	return excepted_covers(n, address) || safe_here(n, address, node_broker_ms(n));
 }
 
 static uint64_t to_boot(const struct instant *now, uint64_t until_ms)
@@ -179,20 +177,6 @@ struct safes_sync {
 	uint64_t next_end;
 };
 
-static bool safe_counts_here(const struct node *n, const struct ledger_safe *s)
-{
-	switch (s->state) {
-	case LEDGER_SAFE_ACTIVE:
-	case LEDGER_SAFE_APPROVED:
-		return true;
-	case LEDGER_SAFE_HELD:
-		return kban_key_equal(&s->owner->key, &n->self);
-	case LEDGER_SAFE_REJECTED:
-		return false;
-	}
-	return false;
-}
-
 void changes_touch(struct changes *c, const struct kban_prefix *p)
 {
 	struct change *ch;
@@ -222,7 +206,7 @@ static int sync_range(void *arg, const struct ledger_safe *s)
 	struct safes_sync *g = arg;
 	struct safe_row *row;
 
-	if (!safe_counts_here(g->n, s))
+	if (!ledger_safe_counts(g->n->ledger, s, &g->n->self))
 		return 0;
 	if (s->until_ms && s->until_ms < g->next_end)
 		g->next_end = s->until_ms;
@@ -402,7 +386,7 @@ void want_enforce_all(struct node *n)
 	node_wanted(n, collect, &ops);
 	n->timed_offset = (int64_t)(now.broker_ms - now.boot_ms);
 	n->timed_ms = now.boot_ms;
-	(void)want_send(n, ops.v, ops.n, true);
+	(void)want_send(n, ops.v, ops.n, !n->blind);
 }
 
 void want_tick(struct node *n)

@@ -3,7 +3,8 @@
  * Unconfirmed: the replica began with a state that a broker gave. Its signed reports were checked,
  * but strikes, ends, counters and what is missing are the broker's word. It counts as confirmed
  * once another live node of this ledger, by its signature, has the same chain and digest at the
- * same place. The broker relays heartbeats and cannot make one.
+ * same place. The broker relays heartbeats and cannot make one. Where no such node is left, an operator
+ * accepts the ledger as it is, by an `epoch` event that names its digest (proto/accept.h).
  *
  * The row "u" (store/FORMAT.md, "Rows of kban-node") is there as long as the node is unconfirmed;
  * it is written in the transaction that puts the state in place.
@@ -14,6 +15,7 @@
 #include <string.h>
 
 #include "node/bytes.h"
+#include "proto/accept.h"
 #include "proto/log.h"
 
 #define CONFIRM_EVERY_MS 5000
@@ -65,6 +67,7 @@ static void note_mark(struct node *n)
 void confirm_begin(struct node *n)
 {
 	n->confirm = (struct confirm){.wanted = true};
+	ledger_doubt_ranges(n->ledger, true);
 	note_mark(n);
 	confirm_note(n);
 }
@@ -161,10 +164,14 @@ static void say_differs(const struct confirm *c, const struct ledger_principal *
 		 (unsigned long long)seq, who->name);
 }
 
+/* Ranges that were doubted count from now on. */
 static void confirmed(struct node *n)
 {
 	n->confirm = (struct confirm){0};
 	stage_delete(&n->stage, row_span());
+	ledger_doubt_ranges(n->ledger, false);
+	want_enforce_all(n);
+	want_fence(n, node_seq(n));
 	link_progress(n);
 	link_beat(n);
 }
@@ -192,6 +199,56 @@ static void take_heartbeat(struct node *n, const struct kban_sealed *sealed)
 	}
 }
 
+/* An operator ---------------------------------------------------------------------------------- */
+
+static enum likeness compare_digest(const struct confirm *c, uint32_t epoch, uint64_t seq,
+				    const struct kban_hash *digest)
+{
+	for (size_t i = 0; i < CONFIRM_PLACES; i++) {
+		const struct confirm_place *own = &c->places[i];
+
+		if (seq && own->place.seq == seq && own->place.epoch == epoch)
+			return kban_hash_equal(&own->digest, digest) ? LIKENESS_SAME
+								     : LIKENESS_OTHER;
+	}
+	return LIKENESS_UNKNOWN;
+}
+
+static void take_epoch(struct node *n, const struct kban_event_epoch *e)
+{
+	struct kban_hash digest;
+	uint64_t seq;
+
+	if (!kban_accept_parse(&seq, &digest, &e->reason))
+		return;
+	if (compare_digest(&n->confirm, e->epoch - 1, seq, &digest) == LIKENESS_SAME) {
+		kban_info("an operator accepts the ledger at entry %llu: what the broker gave is "
+			  "confirmed",
+			  (unsigned long long)seq);
+		n->confirm.accepted = true;
+		return;
+	}
+	kban_warning("an operator accepts a ledger at entry %llu that is not this node's, or of "
+		     "too long ago: this node stays unconfirmed; run: kbanctl cluster accept-epoch",
+		     (unsigned long long)seq);
+}
+
+void confirm_epoch(struct node *n, const struct kban_report *r, const struct ledger_verdict *v)
+{
+	if (!n->confirm.wanted)
+		return;
+	for (size_t i = 0; i < r->events_n && i < v->outcomes_n; i++)
+		if (r->events[i].kind == KBAN_EVENT_EPOCH &&
+		    v->outcomes[i] == KBAN_OUTCOME_COUNTED)
+			take_epoch(n, &r->events[i].epoch);
+}
+
+void confirm_settle(struct node *n)
+{
+	if (n->confirm.accepted)
+		confirmed(n);
+}
+
 /* Asking --------------------------------------------------------------------------------------- */
 
 /* With a nonce, so that the heartbeats are of now and not of some seconds ago. */
@@ -217,22 +274,26 @@ static bool at_end(const struct node *n)
 	       (node_seq(n) >= n->link.head.seq || n->halted);
 }
 
+/* That nobody else is there is the broker's word too, since it can leave others out. */
+static void say_alone(struct node *n)
+{
+	if (n->confirm.said_alone || ledger_principals_each(n->ledger, find_other, n))
+		return;
+	n->confirm.said_alone = true;
+	kban_warning("no other node is in the cluster that could confirm the state that the broker "
+		     "gave: this node stays unconfirmed until an operator has compared and runs: "
+		     "kbanctl cluster accept-epoch");
+}
+
 void confirm_tick(struct node *n)
 {
 	struct confirm *c = &n->confirm;
 	uint64_t boot = kban_boot_ms(n->clock);
 
-	if (!c->wanted || !at_end(n))
-		return;
-	if (!ledger_principals_each(n->ledger, find_other, n)) {
-		kban_warning("no other node is in the cluster that could confirm the state that "
-			     "the broker gave: it counts as confirmed");
-		confirmed(n);
-		return;
-	}
-	if (boot < c->next_ms)
+	if (!c->wanted || !at_end(n) || boot < c->next_ms)
 		return;
 	c->next_ms = boot + CONFIRM_EVERY_MS;
+	say_alone(n);
 	c->agreed = c->differs = false;
 	ask(n, 0);
 }

@@ -56,7 +56,7 @@ struct node_ports {
 
 struct node_config {
 	const struct kban_identity *identity;
-	size_t excepted_n; /* never reported or banned by this node */
+	size_t excepted_n; /* never blocked here, nor reported or banned by this node by themselves */
 	const struct kban_prefix *excepted;
 	char version[KBAN_VERSION_MAX + 1];
 	bool watching; /* nothing is blocked here, by configuration: said in heartbeats */
@@ -96,6 +96,9 @@ void node_enforced(struct node *n, const struct enforce_status *status);
  * from before count for nothing. For lines that are read again at start, which no unban of the log meets
  * any more. */
 bool node_forgiven(const struct node *n, const struct kban_prefix *p, uint64_t wall_ms);
+/* The address is excepted or safe here: its failures are not to be counted, so that they do not get
+ * its whole /64 banned. */
+bool node_spares(const struct node *n, const struct kban_prefix *address);
 /* What the log followers see: sets KBAN_STATUS_LOG_MISSING in heartbeats. */
 void node_log_missing(struct node *n, bool missing);
 /* Every 100 ms or so: connection attempts, heartbeats, resends, ends of bans and safe ranges. */

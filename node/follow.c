@@ -225,6 +225,8 @@ static void take_line(void *arg, const struct tail_line *line)
 		return;
 	if (m.verdict != RULES_FAILURE && m.verdict != RULES_BAN)
 		return;
+	if (node_spares(f->config.node, &m.address))
+		return;
 	uint64_t line_ms = line_time(f, &m);
 	struct kban_prefix offender = kban_prefix_offender(&m.address);
 

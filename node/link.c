@@ -393,8 +393,9 @@ static void take_welcome(struct node *n, const struct kban_message *m)
 	n->submit.send_ms = 0; /* what is sealed may leave as soon as the head is reached */
 	if (w->fold_version > kban_fold_newest)
 		upgrade_needed(n);
-	if (w->horizon > own.seq && !n->ahead) {
-		transfer_begin(n);
+	if (w->horizon > own.seq) {
+		if (!n->ahead)
+			transfer_begin(n);
 		link_beat(n);
 		return;
 	}

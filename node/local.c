@@ -145,19 +145,14 @@ static void add_broker(struct local *l, const char *endpoint)
 		add_text(l, host, (size_t)(end - host), "broker");
 }
 
-const char *local_check_prefix(const char *text)
+char *local_check_prefix(const char *text)
 {
 	struct kban_prefix p;
 
-	switch (kban_prefix_parse(&p, text)) {
-	case 0:
-		return p.len ? NULL
-			     : "is everything; to block nobody, write backend = \"none\" instead";
-	case KBAN_PREFIX_HOST_BITS:
-		return "has bits set below its length; write the network's first address";
-	default:
-		return "is no address or prefix; write 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32";
-	}
+	if (!kban_prefix_parse(&p, text) && !p.len)
+		return kban_strdup(
+			"is everything; to block nobody, write backend = \"none\" instead");
+	return kban_prefix_advice(text);
 }
 
 void local_collect(struct local *l, const struct local_paths *paths,

@@ -34,7 +34,8 @@ void local_collect(struct local *l, const struct local_paths *paths,
 		   const struct kban_identity *identity, const struct kban_strings *except);
 /* One info line for each. */
 void local_log(const struct local *l);
-/* For the option table: NULL, or what is wrong with this text. */
-const char *local_check_prefix(const char *text);
+/* For the option table: NULL, or what is wrong with this text and what to write instead, the caller's
+ * to free. */
+char *local_check_prefix(const char *text) kban_must_check;
 
 #endif

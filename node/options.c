@@ -10,37 +10,40 @@
 
 #define PATH_CHARS 400 /* a log's path is part of a row's key in the store */
 
-static const char *check_path(const char *value)
+static char *check_path(const char *value)
 {
-	return *value == '/' ? NULL : "is no absolute path; begin it with /";
+	return *value == '/' ? NULL : kban_strdup("is no absolute path; begin it with /");
 }
 
-static const char *check_optional_path(const char *value)
+static char *check_optional_path(const char *value)
 {
 	return *value ? check_path(value) : NULL;
 }
 
-static const char *check_start(const char *value)
+static char *check_start(const char *value)
 {
-	return !strcmp(value, "end") || !strcmp(value, "beginning") ? NULL
-								    : "write end or beginning";
+	bool known = !strcmp(value, "end") || !strcmp(value, "beginning");
+
+	return known ? NULL : kban_strdup("write end or beginning");
 }
 
-static const char *check_backend(const char *value)
+static char *check_backend(const char *value)
 {
-	return !strcmp(value, "nftables") || !strcmp(value, "none") ? NULL
-								    : "write nftables or none";
+	bool known = !strcmp(value, "nftables") || !strcmp(value, "none");
+
+	return known ? NULL : kban_strdup("write nftables or none");
 }
 
 /* What nft takes as a name without quotes. */
-static const char *check_table(const char *value)
+static char *check_table(const char *value)
 {
 	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 	static const char others[] =
 		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
 
 	if (!strspn(value, letters) || value[strspn(value, others)])
-		return "is no table name; write letters, digits and _, beginning with a letter";
+		return kban_strdup("is no table name; write letters, digits and _, beginning with "
+				   "a letter");
 	return NULL;
 }
 

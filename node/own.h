@@ -10,7 +10,7 @@
 #ifndef KBAN_NODE_OWN_H
 #define KBAN_NODE_OWN_H
 
-#include "node/hash.h"
+#include "proto/hash.h"
 #include "proto/prefix.h"
 
 #define OWN_MAX                                                                                    \

@@ -38,6 +38,16 @@ static int load_fail(struct node *n, int r, char **error)
 	return r;
 }
 
+/* A newer program has compacted behind what this one can read. */
+static void load_blind(struct node *n, const char *why)
+{
+	kban_error("%s; until then this one detects and bans on this server only, leaves what is in "
+		   "the kernel to its timeouts, and reports nothing",
+		   why);
+	ledger_new(&n->ledger, &n->config.identity->root);
+	n->halted = n->ahead = n->blind = true;
+}
+
 /* The ledger at the horizon. */
 static int load_state(struct node *n, char **error)
 {
@@ -46,12 +56,14 @@ static int load_state(struct node *n, char **error)
 	kban_auto(kban_free) void *owned = why;
 
 	(void)owned;
-	if (r && r != STORE_NEWER_FORMAT)
+	if (r == STORE_NEWER_FORMAT) {
+		load_blind(n, why);
+		return 0;
+	}
+	if (r)
 		*error = kban_asprintf("%s; or move the data folder away and start again: the log "
 				       "comes back from the broker, unsent reports are lost",
 				       why);
-	else if (r)
-		*error = kban_strdup(why);
 	return r;
 }
 
@@ -73,7 +85,7 @@ int replica_load(struct node *n, char **error)
 	if (r)
 		return r;
 	r = store_head(n->store, &head);
-	if (!r)
+	if (!r && !n->blind)
 		r = store_read(n->store, head.horizon, SIZE_MAX, load_entry, n);
 	if (r == HALTED)
 		load_halted(n);
@@ -284,6 +296,7 @@ static void apply(struct node *n, struct changes *c, const struct kban_entry *e,
 	if (v.refusal)
 		kban_warning("entry %llu counts for nothing: %s", (unsigned long long)e->seq,
 			     kban_refusal_name(v.refusal));
+	confirm_epoch(n, r, &v);
 	apply_unbans(n, c, r, &v);
 	apply_own(n, e, r, &v);
 }
@@ -319,6 +332,7 @@ int replica_entries(struct node *n, const struct kban_entries *m)
 	changes_free(&c);
 	if (done)
 		want_fence(n, node_seq(n));
+	confirm_settle(n);
 	if (m->entries_n)
 		n->ack_seq = node_seq(n);
 	replica_notice_revoked(n);

@@ -7,6 +7,7 @@
 #include "node/rules_inside.h"
 
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -348,20 +349,23 @@ static void service_normalise(char out[KBAN_RULE_MAX + 1], const char *p, size_t
 	out[len] = 0;
 }
 
-/* What a pattern found in a text. */
+/* What a pattern found in a text, which is a part of the line. */
 struct rules_groups {
 	struct pcre2_real_match_data_8 *data;
-	const char *text;
+	struct rules_text text;
 };
 
-/* A group's text; n is 0 when the pattern has no such group, or it was not set, or is empty. */
+/* A group's text; n is 0 when the pattern has no such group, or it was not set, or is empty. The
+ * newline that a filter sees behind the line is no part of it. */
 static struct rules_text group_text(const struct rules_groups *g, int group)
 {
 	const PCRE2_SIZE *at = pcre2_get_ovector_pointer(g->data) + 2 * group;
 
-	if (!group || at[0] == PCRE2_UNSET || at[1] <= at[0])
-		return (struct rules_text){g->text, 0};
-	return (struct rules_text){g->text + at[0], at[1] - at[0]};
+	if (!group || at[0] == PCRE2_UNSET || at[0] > g->text.n || at[1] <= at[0])
+		return (struct rules_text){g->text.p, 0};
+	size_t end = at[1] < g->text.n ? at[1] : g->text.n;
+
+	return (struct rules_text){g->text.p + at[0], end - at[0]};
 }
 
 static struct rules_text group_first(const struct rules_groups *g, int a, int b)
@@ -409,7 +413,23 @@ struct view {
 	const struct filter *filter; /* whose prefix was looked for last */
 	int prefix;		     /* what came of it */
 	struct rules_text content;
+	/* whole and content as a filter sees them */
+	struct rules_text whole_seen, content_seen;
 };
+
+/* fail2ban puts a newline behind what it searches (server/failregex.py, _tupleLinesBuf). An
+ * expression that wants one more character there, <HOST>[^,], would else take the address's last
+ * digit for it. */
+static struct rules_text with_newline(struct rules_copy *copy, const struct rules_text *t)
+{
+	if (copy->room < t->n + 1) {
+		copy->room = t->n + 1;
+		copy->p = kban_realloc(copy->p, copy->room);
+	}
+	memcpy(copy->p, t->p, t->n);
+	copy->p[t->n] = '\n';
+	return (struct rules_text){copy->p, t->n + 1};
+}
 
 /* Whether the pattern's lead is there. */
 static bool pattern_possible(const struct pattern *p, const struct rules_text *t, const char *after)
@@ -443,9 +463,10 @@ static int pattern_run(const struct rules *r, const struct pattern *p, const str
 static int filter_ignores(const struct view *v, const struct filter *f)
 {
 	for (size_t i = 0; i < f->ignore_n; i++) {
-		if (!pattern_possible(&f->ignore[i], &v->whole, NULL))
+		if (!pattern_possible(&f->ignore[i], &v->whole_seen, NULL))
 			continue;
-		int found = pattern_run(v->rules, &f->ignore[i], &v->whole, v->rules->prefix_data);
+		int found = pattern_run(v->rules, &f->ignore[i], &v->whole_seen,
+					v->rules->prefix_data);
 		if (found != PCRE2_ERROR_NOMATCH)
 			return found < 0 ? found : PCRE2_ERROR_NOMATCH;
 	}
@@ -457,32 +478,38 @@ static int filter_prefix(struct view *v, const struct filter *f)
 	int found = filter_ignores(v, f);
 
 	v->content = v->whole;
+	v->content_seen = v->whole_seen;
 	if (found || !f->prefix.code)
 		return found;
-	if (!pattern_possible(&f->prefix, &v->whole, NULL))
+	if (!pattern_possible(&f->prefix, &v->whole_seen, NULL))
 		return PCRE2_ERROR_NOMATCH;
-	found = pattern_run(v->rules, &f->prefix, &v->whole, v->rules->prefix_data);
+	found = pattern_run(v->rules, &f->prefix, &v->whole_seen, v->rules->prefix_data);
 	if (found < 0)
 		return found;
-	struct rules_groups g = {v->rules->prefix_data, v->whole.p};
-	struct rules_text content = group_text(&g, f->content);
+	struct rules_groups seen = {v->rules->prefix_data, v->whole_seen};
+	struct rules_groups line = {v->rules->prefix_data, v->whole};
+	struct rules_text content = group_text(&seen, f->content);
 
-	if (content.n)
-		v->content = content;
+	if (!content.n)
+		return 0;
+	v->content = group_text(&line, f->content);
+	v->content_seen = with_newline(&v->rules->copies[1], &content);
 	return 0;
 }
 
 static int filter_run(struct view *v, const struct rule *rule)
 {
+	if (!v->whole_seen.n)
+		v->whole_seen = with_newline(&v->rules->copies[0], &v->whole);
 	if (v->filter != rule->filter) {
 		v->filter = rule->filter;
 		v->prefix = filter_prefix(v, rule->filter);
 	}
 	if (v->prefix)
 		return v->prefix;
-	if (!pattern_possible(&rule->pattern, &v->content, NULL))
+	if (!pattern_possible(&rule->pattern, &v->content_seen, NULL))
 		return PCRE2_ERROR_NOMATCH;
-	return pattern_run(v->rules, &rule->pattern, &v->content, v->rules->data);
+	return pattern_run(v->rules, &rule->pattern, &v->content_seen, v->rules->data);
 }
 
 static int rule_run(struct view *v, const struct rule *rule)
@@ -507,30 +534,45 @@ static void rule_is_slow(struct rule *rule)
 		     rule->file, rule->line, rule->name, RULES_STEPS_PER_BYTE);
 }
 
+static bool counts(const struct rule *rule)
+{
+	return rule->verdict == RULES_FAILURE || rule->verdict == RULES_BAN;
+}
+
+/* What a filter knows a built-in rule may know better: the service, the halves of a login, and
+ * which address was not typed. So a line that a built-in rule counts counts as that rule's, and is
+ * counted once. */
 bool rules_find(const struct rules *r, enum rules_log log, const struct rules_text *t,
 		const struct rules_text *whole, struct rules_match *out)
 {
 	struct view v = {.rules = r, .log = log, .text = *t, .whole = *whole};
 	const char *colon = memchr(t->p, ':', t->n < 33 ? t->n : 33);
+	bool by_filter = false;
 
 	if (colon && (size_t)(colon - t->p) + 2 <= t->n && colon[1] == ' ')
 		v.after = colon + 2;
 	for (size_t i = 0; i < r->n; i++) {
 		struct rule *rule = &r->rule[i];
+		if (by_filter && !rule->builtin)
+			continue;
 		int found = rule_run(&v, rule);
 		if (found == PCRE2_ERROR_NOMATCH)
 			continue;
 		if (found >= 0) {
-			struct rules_groups own = {r->data, rule->filter ? v.content.p : t->p};
-			struct rules_groups before = {r->prefix_data, whole->p};
-			match_fill(rule, &own, &before, out);
-			return true;
+			struct rules_groups own = {r->data, rule->filter ? v.content : *t};
+			struct rules_groups before = {r->prefix_data, *whole};
+			if (!by_filter || counts(rule))
+				match_fill(rule, &own, &before, out);
+			if (!rule->filter)
+				return true;
+			by_filter = true;
+			continue;
 		}
 		rule_is_slow(rule);
 		if (rule->builtin)
-			return false;
+			break;
 	}
-	return false;
+	return by_filter;
 }
 
 bool rules_match_from(const struct rules *r, const struct rules_source *from, const char *line,

@@ -6,7 +6,7 @@
  * " envelope, and is anchored at both ends. The first rule that matches wins. The built-in ones are
  * node/rules/kerio.rules; an administrator's own stand before them, and one with the name of a
  * built-in rule replaces it. A file whose name ends in .conf is a fail2ban filter: each failregex
- * is a rule.
+ * is a rule, which counts only what no built-in rule counts.
  *
  * No line costs more than so many steps a byte (RULES_STEPS): a rule that meets the limit is
  * counted, said so once, and passed over. Only a built-in rule ends the search then, since those

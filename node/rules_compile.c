@@ -182,6 +182,7 @@ void rules_compiled(struct rules *r)
 		groups_count(&r->rule[i].pattern, &groups);
 	for (size_t i = 0; i < r->filters_n; i++)
 		groups_count(&r->filters[i]->prefix, &groups);
+	r->copies = kban_zalloc(2 * sizeof(*r->copies));
 	r->data = pcre2_match_data_create(groups + 1, NULL);
 	r->prefix_data = pcre2_match_data_create(groups + 1, NULL);
 	r->limits = pcre2_match_context_create(NULL);
@@ -221,6 +222,9 @@ void rules_free(struct rules *r)
 		filter_free(r->filters[i]);
 	for (size_t i = 0; i < r->files_n; i++)
 		free(r->files[i]);
+	for (size_t i = 0; r->copies && i < 2; i++)
+		free(r->copies[i].p);
+	free(r->copies);
 	free(r->rule);
 	free(r->filters);
 	free(r->files);

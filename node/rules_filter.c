@@ -18,6 +18,9 @@
 #define DEPTH_MAX   10U
 #define OPTIONS_MAX 256U
 #define NAME_ROOM   26U /* what is left of a rule's name for the file's */
+/* Bytes read and options looked at to fill in all names of a file: names of names of nothing
+ * multiply without end. */
+#define WORK_MAX (16U << 20)
 
 struct line { /* of an option's value */
 	int no;
@@ -35,6 +38,7 @@ struct ini {
 	struct loading *loading;
 	size_t n;
 	struct option *options;
+	size_t work;
 };
 
 static void ini_free(struct ini *ini)
@@ -75,9 +79,23 @@ static void option_line(struct option *o, int no, struct rules_text t)
 	o->lines[o->n++] = (struct line){no, text_copy(t)};
 }
 
+/* The last one of that name counts. */
+static const struct option *option_in(const struct ini *ini, const char *section, const char *name,
+				      size_t n)
+{
+	for (size_t i = ini->n; i-- > 0;) {
+		const struct option *o = &ini->options[i];
+		if (strcmp(o->section, section) == 0 && strlen(o->name) == n &&
+		    strncasecmp(o->name, name, n) == 0)
+			return o;
+	}
+	return NULL;
+}
+
 static int option_begin(struct ini *ini, const char *section, int no, struct rules_text t)
 {
 	const char *end = t.p + strcspn(t.p, "=:\n");
+	struct rules_text name = trimmed(t.p, (size_t)(end - t.p));
 
 	if (end >= t.p + t.n || end == t.p)
 		return loading_fail(ini->loading, no, "\"%.*s\" is no option; write name = value",
@@ -85,18 +103,34 @@ static int option_begin(struct ini *ini, const char *section, int no, struct rul
 	if (ini->n == OPTIONS_MAX)
 		return loading_fail(ini->loading, no, "more than %u options; remove some",
 				    OPTIONS_MAX);
+	const struct option *twice = option_in(ini, section, name.p, name.n);
+	if (twice)
+		return loading_fail(ini->loading, no,
+				    "%.64s is given twice, first on line %d; remove one",
+				    twice->name, twice->line);
 	ini->options = kban_realloc(ini->options, (ini->n + 1) * sizeof(*ini->options));
 	struct option *o = &ini->options[ini->n++];
 
 	*o = (struct option){.section = kban_strdup(section), .line = no};
-	o->name = text_copy(trimmed(t.p, (size_t)(end - t.p)));
+	o->name = text_copy(name);
 	option_line(o, no, trimmed(end + 1, (size_t)(t.p + t.n - end - 1)));
 	return 0;
 }
 
+/* What stands before a comment that a blank and ";" begin, as fail2ban's client/configparserinc.py
+ * has it. */
+static size_t without_comment(const char *p, size_t n)
+{
+	for (size_t i = 1; i < n; i++) {
+		if (p[i] == ';' && isspace((unsigned char)p[i - 1]))
+			return i;
+	}
+	return n;
+}
+
 static int ini_line(struct ini *ini, char *section, size_t size, int no, const char *p, size_t n)
 {
-	struct rules_text t = trimmed(p, n);
+	struct rules_text t = trimmed(p, without_comment(p, n));
 
 	if (!t.n || *t.p == '#' || *t.p == ';')
 		return 0;
@@ -133,31 +167,35 @@ static int ini_parse(struct ini *ini, const char *text)
 /* Values -----------------------------------------------------------------------------------------
  */
 
-/* The last one of that name counts. */
-static const struct option *option_in(const struct ini *ini, const char *section, const char *name,
-				      size_t n)
+static const struct option *option_find(const struct ini *ini, const char *const sections[3],
+					const char *name, size_t n)
 {
-	for (size_t i = ini->n; i-- > 0;) {
-		const struct option *o = &ini->options[i];
-		if (strcmp(o->section, section) == 0 && strlen(o->name) == n &&
-		    strncasecmp(o->name, name, n) == 0)
-			return o;
-	}
-	return NULL;
-}
-
-static const struct option *option_find(const struct ini *ini, const char *name, size_t n)
-{
-	static const char *const sections[] = {"Definition", "DEFAULT", "Init"};
 	const struct option *o = NULL;
 
-	for (size_t i = 0; i < KBAN_ARRAY_LEN(sections) && !o; i++)
+	for (size_t i = 0; i < 3 && !o; i++)
 		o = option_in(ini, sections[i], name, n);
 	return o;
 }
 
+/* Of %(name)s, which configparser fills in. */
+static const struct option *option_named(const struct ini *ini, const char *name, size_t n)
+{
+	static const char *const sections[] = {"Definition", "DEFAULT", "Init"};
+
+	return option_find(ini, sections, name, n);
+}
+
+/* Of <name>, and of what the filter itself is: there [Init] overrides (client/configreader.py,
+ * getCombined). */
+static const struct option *option_combined(const struct ini *ini, const char *name, size_t n)
+{
+	static const char *const sections[] = {"Init", "Definition", "DEFAULT"};
+
+	return option_find(ini, sections, name, n);
+}
+
 struct value {
-	const struct ini *ini;
+	struct ini *ini;
 	int line;
 	size_t n;
 	char text[VALUE_MAX + 1];
@@ -173,6 +211,15 @@ static int value_add(struct value *v, const char *p, size_t n)
 	v->n += n;
 	v->text[v->n] = 0;
 	return 0;
+}
+
+static int value_work(struct value *v, size_t n)
+{
+	v->ini->work += n;
+	if (v->ini->work <= WORK_MAX)
+		return 0;
+	return loading_fail(v->ini->loading, v->line,
+			    "too many names within names; write their values out");
 }
 
 static int value_expand(struct value *v, const char *p, unsigned depth);
@@ -204,11 +251,12 @@ static int value_percent(struct value *v, const char **p, unsigned depth)
 		return loading_fail(v->ini->loading, v->line,
 				    "a single %% ; write %%%% for one, or %%(name)s for a value");
 	size_t n = (size_t)(end - name);
-	const struct option *o = option_find(v->ini, name, n);
+	const struct option *o = option_named(v->ini, name, n);
+	int r = value_work(v, v->ini->n);
 
 	*p = end + 2;
-	if (o)
-		return value_option(v, o, depth);
+	if (r || o)
+		return r ? r : value_option(v, o, depth);
 	return loading_fail(v->ini->loading, v->line,
 			    "%%(%.*s)s is not set in this file, and files named in [INCLUDES] are "
 			    "not read; write its value "
@@ -216,20 +264,22 @@ static int value_percent(struct value *v, const char **p, unsigned depth)
 			    (int)(n < 64 ? n : 64), name);
 }
 
-/* "<name>" of an option; 0: it is none, and stays. */
-static size_t value_tag(const struct ini *ini, const char *p, const struct option **o)
+/* "<name>" of an option; *n is 0: it is none, and stays. */
+static int value_tag(struct value *v, const char *p, const struct option **o, size_t *n)
 {
-	size_t n = strcspn(p + 1, "<> ()");
+	size_t len = strcspn(p + 1, "<> ()");
 
-	if (p[1 + n] != '>' || !n)
+	*n = 0;
+	if (p[1 + len] != '>' || !len)
 		return 0;
-	*o = option_find(ini, p + 1, n);
-	return *o ? n + 2 : 0;
+	*o = option_combined(v->ini, p + 1, len);
+	*n = *o ? len + 2 : 0;
+	return value_work(v, v->ini->n + len);
 }
 
 static int value_expand(struct value *v, const char *p, unsigned depth)
 {
-	int r = 0;
+	int r = value_work(v, strlen(p) + 1);
 
 	while (*p && !r) {
 		if (*p == '%') {
@@ -249,14 +299,16 @@ static int value_tags(struct value *v)
 		kban_auto(kban_free) void *before = kban_strdup(v->text);
 		const struct option *o;
 		bool changed = false;
-		int r = 0;
+		int r = value_work(v, v->n + 1);
 
 		v->n = 0;
 		v->text[0] = 0;
 		for (const char *p = before; *p && !r;) {
-			size_t n = *p == '<' ? value_tag(v->ini, p, &o) : 0;
+			size_t n = 0;
+			r = *p == '<' ? value_tag(v, p, &o, &n) : 0;
 			changed |= n > 0;
-			r = n ? value_option(v, o, 1) : value_add(v, p, 1);
+			if (!r)
+				r = n ? value_option(v, o, 1) : value_add(v, p, 1);
 			p += n ? n : 1;
 		}
 		if (r || !changed)
@@ -285,7 +337,7 @@ static int split_regex(struct ini *ini, struct value *v,
 static int each_regex(struct ini *ini, const char *name,
 		      int (*fn)(struct ini *ini, void *arg, int line, const char *regex), void *arg)
 {
-	const struct option *o = option_find(ini, name, strlen(name));
+	const struct option *o = option_combined(ini, name, strlen(name));
 	kban_auto(kban_free) void *memory = kban_zalloc(sizeof(struct value));
 	struct value *v = memory;
 	int r = 0;
@@ -424,7 +476,7 @@ static int check_includes(const struct ini *ini)
 
 static int check_maxlines(const struct ini *ini)
 {
-	const struct option *o = option_find(ini, "maxlines", 8);
+	const struct option *o = option_combined(ini, "maxlines", 8);
 
 	if (!o || atoi(o->lines[0].text) <= 1)
 		return 0;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0
  *
  * Private to the rules: rules.c (reading lines), rules_compile.c (patterns; with rules.c the only
- * ones that see PCRE2), rules_load.c (our own files; the only one that sees libconfuse),
- * rules_filter.c (fail2ban's files) and rules_python.c (Python's regular expressions).
+ * ones that see PCRE2), rules_load.c (our own files; the only one that sees libconfuse) and
+ * rules_text.c (what libconfuse would not say of them), rules_filter.c (fail2ban's files) and
+ * rules_python.c (Python's regular expressions).
  */
 #ifndef KBAN_NODE_RULES_INSIDE_H
 #define KBAN_NODE_RULES_INSIDE_H
@@ -14,7 +15,7 @@
 #define RULES_PATTERN_MAX 4096U
 #define RULES_LEAD_MAX	  48U
 #define RULES_FILE_MAX	  (256U * 1024U)
-#define RULES_MAX	  512U /* of all files together */
+#define RULES_MAX	  512U /* of all files together, beside the built-in ones */
 #define RULES_IGNORE_MAX  64U
 
 /* The steps that one pattern may take on one line: enough for a .* and a few repeats of it over the
@@ -29,6 +30,12 @@ static inline uint32_t rules_steps(size_t len)
 struct rules_text {
 	const char *p;
 	size_t n;
+};
+
+/* Memory for a copy of a line, or of a part of it. */
+struct rules_copy {
+	char *p;
+	size_t room;
 };
 
 struct pattern {
@@ -82,6 +89,7 @@ struct rules {
 	struct filter **filters;
 	struct pcre2_real_match_data_8 *data, *prefix_data;
 	struct pcre2_real_match_context_8 *limits;
+	struct rules_copy *copies; /* two: what filters see of a line, with the newline behind it */
 };
 
 /* Compiling (rules_compile.c). NULL, or what is wrong with the pattern, the caller's to free. */
@@ -109,6 +117,8 @@ int loading_fail(struct loading *l, int line, const char *format, ...)
  */
 int loading_rule(struct loading *l, struct rule **out, const char *name, int line) kban_must_check;
 bool rules_name_valid(const char *s);
+/* What libconfuse would read otherwise than it is meant, and say nothing (rules_text.c). */
+int rules_text_check(struct loading *l, const char *text) kban_must_check;
 
 /* Adds the rules of a fail2ban filter (rules_filter.c). */
 int filter_load(struct loading *l, const char *text) kban_must_check;

@@ -151,6 +151,30 @@ static int number_load(struct loading *l, uint32_t *out, cfg_t *section, const c
 	return 0;
 }
 
+/* What a limit can mean beside the rule's verdict; nothing is taken and then without effect. */
+static int limits_check(struct loading *l, const struct rule *rule, cfg_t *section)
+{
+	static const char *const names[] = {"failures", "check-time", "block-time"};
+
+	for (size_t i = 0; i < KBAN_ARRAY_LEN(names); i++) {
+		const struct value *v = value_of(section, names[i]);
+		bool bans = rule->verdict == RULES_BAN && strcmp(names[i], "block-time") == 0;
+		if (!v || bans)
+			continue;
+		if (rule->verdict != RULES_FAILURE)
+			return loading_fail(l, v->line,
+					    "rule %s: %s has no effect with this verdict; remove "
+					    "it, or set verdict = failure",
+					    rule->name, names[i]);
+		if (rule->half != RULES_WHOLE)
+			return loading_fail(l, v->line,
+					    "rule %s: half and %s: halves pair only where lines of "
+					    "several rules count together; remove one",
+					    rule->name, names[i]);
+	}
+	return 0;
+}
+
 static int limits_load(struct loading *l, struct rule *rule, cfg_t *section)
 {
 	int r = number_load(l, &rule->own.failures, section, "failures", RULES_FAILURES_MAX);
@@ -160,7 +184,7 @@ static int limits_load(struct loading *l, struct rule *rule, cfg_t *section)
 	if (!r)
 		r = number_load(l, &rule->own.block_s, section, "block-time", RULES_BLOCK_MAX_S);
 	rule->has_own = rule->own.failures || rule->own.check_s || rule->own.block_s;
-	return r;
+	return r ? r : limits_check(l, rule, section);
 }
 
 /* What has one of a few words. */
@@ -259,7 +283,7 @@ int loading_rule(struct loading *l, struct rule **out, const char *name, int lin
 					    "rule %s is in %s:%d already; give it another name",
 					    name, other->file, other->line);
 	}
-	if (rules->n == RULES_MAX)
+	if (rules->n == RULES_MAX && !l->builtin)
 		return loading_fail(l, line, "more than %u rules; remove some", RULES_MAX);
 	rules->rule = kban_realloc(rules->rule, (rules->n + 1) * sizeof(*rules->rule));
 	*out = &rules->rule[rules->n++];
@@ -420,6 +444,9 @@ static int rules_parse(struct loading *l, const char *text)
 		CFG_INT(END_OF_FILE, 0, CFGF_NONE),
 		CFG_END(),
 	};
+	int checked = rules_text_check(l, text);
+	if (checked)
+		return checked;
 	cfg_t *root = cfg_init(sections, CFGF_NONE);
 	kban_auto(kban_free) void *whole = kban_asprintf("%s\n" END_OF_FILE " = 1\n", text);
 

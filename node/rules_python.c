@@ -48,7 +48,7 @@ static const struct {
 struct scan {
 	const char *p;
 	char *out;
-	size_t n;
+	size_t n, flags_n; /* of out: all, and the flags that it begins with */
 	size_t open_n;
 	struct rules_text open[OPEN_MAX]; /* names of <F-NAME> */
 	char *error;
@@ -184,6 +184,9 @@ static void escape_write(struct scan *s)
 
 	if (!c) {
 		scan_fail(s, kban_strdup("ends with a backslash; remove it"));
+	} else if (c == 'Z') { /* PCRE2: before a last newline too */
+		emit_string(s, "\\z");
+		s->p += 2;
 	} else if (c == 'v') { /* PCRE2: any vertical space */
 		emit_string(s, "\\x0b");
 		s->p += 2;
@@ -245,13 +248,25 @@ static void group_write(struct scan *s)
 		return;
 	}
 	size_t flags = 2 + strspn(s->p + 2, "ims-");
-	if (flags > 2 && (s->p[flags] == ')' || s->p[flags] == ':'))
+	bool global = flags > 2 && s->p[flags] == ')' && !memchr(s->p, '-', flags);
+	if (global && s->n != s->flags_n) {
+		scan_fail(s, kban_asprintf(
+				     "\"%.*s\" in the middle, where Python takes no flags; write "
+				     "it at the beginning, or (?%.*s:...) around what it is for",
+				     (int)flags + 1, s->p, (int)flags - 2, s->p + 2));
+		return;
+	}
+	if (global) {
+		copy(s, flags + 1);
+		s->flags_n = s->n;
+	} else if (flags > 2 && s->p[flags] == ':') {
 		copy(s, flags);
-	else
+	} else {
 		scan_fail(s, kban_asprintf("\"%.4s\" is not read by kban; only (?:, (?P<NAME>, "
 					   "(?P=NAME), lookaround, (?> and the "
 					   "flags i, m and s are",
 					   s->p));
+	}
 }
 
 /* "{,n}" is {0,n} in Python, and text in PCRE2. */

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "node/hash.h"
+#include "proto/hash.h"
 
 struct stage_row {
 	uint8_t *key, *value;

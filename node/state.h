@@ -14,6 +14,7 @@
 #include "node/own.h"
 #include "node/stage.h"
 #include "store/compact.h"
+#include "store/doubt.h"
 
 #define NODE_SLOW_MS	    (NODE_RETRY_MAX_MS * 8)  /* fork, upgrade needed: between attempts */
 #define NODE_REVOKED_MS	    (NODE_RETRY_MAX_MS * 20) /* revoked */
@@ -86,6 +87,8 @@ struct confirm {
 	bool asking, agreed;
 	bool differs;		  /* in this round of answers */
 	uint64_t after;		  /* of the question on its way */
+	bool accepted;		  /* by an operator, in the entries that are being folded */
+	bool said_alone;
 	uint64_t next_ms;	  /* the next round (boot clock) */
 	size_t places_n, marks_n; /* noted so far; both are rings, seq 0: none */
 	struct confirm_place places[CONFIRM_PLACES];
@@ -96,6 +99,8 @@ struct transfer;
 
 struct tidy {
 	struct compact *job;
+	struct doubt doubt;
+	bool doubted;	  /* and that was said */
 	bool broken;	  /* the log on disk is damaged: nothing is dropped any more */
 	bool finished;	  /* nothing is half done in the store */
 	bool full;	  /* the disk had no room for it */
@@ -128,6 +133,9 @@ struct node {
 	/* The next entry of the log needs a newer program; ahead: the store has that entry and
 	 * more, left by a newer program. */
 	bool halted, ahead;
+	/* Even the state at the horizon is a newer program's: nothing of the ledger is known, and what
+	 * the kernel has is left to its timeouts. */
+	bool blind;
 	int failed; /* < 0: the store is not to be used any more */
 
 	struct safe_row *safes;
@@ -238,6 +246,10 @@ void confirm_put(struct node *n, uint64_t horizon);
 void confirm_begin(struct node *n);
 /* The replica is at another place. */
 void confirm_note(struct node *n);
+/* r, by the root or an operator, counted so: it may accept what this replica is. */
+void confirm_epoch(struct node *n, const struct kban_report *r, const struct ledger_verdict *v);
+/* After the entries were folded, and before they are stored. */
+void confirm_settle(struct node *n);
 void confirm_tick(struct node *n);
 void confirm_answer(struct node *n, const struct kban_answer *a);
 

@@ -2,6 +2,10 @@
  *
  * Compaction of this node's own replica: a job of store/compact.h, a step at each tick, so that the
  * disk stays bounded here too. Every step is a transaction of its own between those of the node.
+ *
+ * None begins while this server's clock and ledger time contradict each other (store/doubt.h). It
+ * is this server's own clock that is asked: the broker's words are never below ledger time, so they
+ * can't tell that ledger time is wrong.
  */
 #include "node/state.h"
 
@@ -92,15 +96,29 @@ static int look_unfinished(struct node *n)
 	return 0;
 }
 
+/* Said once for each doubt, and only when it keeps something from being done. */
+static void job_doubted(struct node *n)
+{
+	if (!n->tidy.doubted)
+		doubt_say(&n->tidy.doubt);
+	n->tidy.doubted = true;
+}
+
 static int look_due(struct node *n)
 {
 	struct store_head head;
 	uint64_t to = 0;
+	bool doubted = doubt_look(&n->tidy.doubt, n->clock, ledger_time_ms(n->ledger));
 	int r = store_head(n->store, &head);
 
-	if (!r && compact_due(&head, n->ledger, &to) && to <= head.place.seq)
+	n->tidy.doubted &= doubted;
+	if (r || !compact_due(&head, n->ledger, &to) || to > head.place.seq)
+		return r;
+	if (doubted)
+		job_doubted(n);
+	else
 		job_new(n, to);
-	return r;
+	return 0;
 }
 
 static int look(struct node *n)

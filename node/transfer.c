@@ -18,6 +18,7 @@
 
 #define TRANSFER_PAGES_MAX    20480U /* 640 MiB: full tables of bans, strikes and unbans */
 #define TRANSFER_EMPTY_MAX    1000U  /* answers in a row that bring nothing */
+#define TRANSFER_ANSWER_MS    30000U /* without an answer: it, or the question, was lost */
 #define TRANSFER_RESTARTS_MAX 16U    /* because the broker's horizon moved; on one connection */
 
 enum transfer_phase {
@@ -29,7 +30,8 @@ enum transfer_phase {
 
 struct transfer {
 	enum transfer_phase phase;
-	uint64_t after; /* of the question on its way */
+	uint64_t after;	   /* of the question on its way */
+	uint64_t asked_ms; /* boot clock */
 	unsigned empty, restarts, pages;
 	bool placed;
 	uint64_t proved;	 /* the newest entry of the evidence so far */
@@ -45,6 +47,7 @@ static void ask(struct node *n, uint64_t after)
 	m.query.kind = KBAN_QUERY_STATE;
 	m.query.after = after;
 	n->transfer->after = after;
+	n->transfer->asked_ms = kban_boot_ms(n->clock);
 	link_send(n, &m);
 }
 
@@ -332,6 +335,8 @@ static int begin_pages(struct node *n)
 	struct transfer *t = n->transfer;
 
 	install_new(&t->install, n->store, &n->config.identity->root);
+	if (!n->confirm.wanted)
+		install_witness(t->install);
 	t->phase = TRANSFER_PAGES;
 	n->link.heard_ms = kban_boot_ms(n->clock);
 	ask(n, 0);
@@ -358,8 +363,11 @@ int transfer_tick(struct node *n)
 {
 	if (!n->transfer)
 		return 0;
-	if (n->transfer->phase == TRANSFER_PAGES || n->transfer->phase == TRANSFER_EVIDENCE)
+	if (n->transfer->phase == TRANSFER_PAGES || n->transfer->phase == TRANSFER_EVIDENCE) {
+		if (kban_boot_ms(n->clock) - n->transfer->asked_ms >= TRANSFER_ANSWER_MS)
+			link_drop(n, "it does not answer the question about its state");
 		return 0;
+	}
 	if (n->disk_full)
 		return 0; /* node_tick() tries again */
 	int r = stage_empty(&n->stage) ? 0 : node_commit(n);

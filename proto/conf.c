@@ -252,7 +252,7 @@ static char *store_uints(struct kban_uints *list, const struct kban_conf_option 
 /* NULL, or what is wrong, the caller's to free. */
 static char *store_value(const struct pass *p, const struct kban_conf_option *o, const char *value)
 {
-	const char *wrong = o->check ? o->check(value) : NULL;
+	kban_auto(kban_free) void *wrong = o->check ? o->check(value) : NULL;
 
 	if (wrong)
 		return bad_value(o, value, wrong);
@@ -440,6 +440,56 @@ static int file_open(FILE **out, const char *path)
 	return 0;
 }
 
+/* The line that begins with this option: libconfuse tells nobody of an empty list. 0: not found. */
+static int option_line(FILE *f, const char *name)
+{
+	char line[512];
+	int no = 1;
+
+	rewind(f);
+	while (fgets(line, sizeof(line), f)) {
+		const char *s = line + strspn(line, " \t");
+
+		if (!strncmp(s, name, strlen(name)) && strspn(s + strlen(name), " \t=+"))
+			return no;
+		no += strchr(line, '\n') != NULL;
+	}
+	return 0;
+}
+
+/* A list that was given and has no value: it was reset for values that did not come. */
+static int empty_list(struct pass *p, size_t row, FILE *f)
+{
+	const struct kban_conf_option *o = &p->table[row];
+	int line = option_line(f, o->name);
+	bool needed = !o->fallback || (o->type == KBAN_CONF_STRINGS && strcmp(o->fallback, "{}"));
+
+	if (p->given[row])
+		fail(p, 0,
+		     kban_asprintf("%s is given twice, first on line %d; remove one", o->name,
+				   p->given[row]));
+	else if (needed)
+		fail(p, line,
+		     kban_asprintf("%s is an empty list; write at least one value%s%s", o->name,
+				   o->fallback ? ", or remove it for the default " : "",
+				   o->fallback ? o->fallback : ""));
+	p->given[row] = line ? line : 1;
+	return p->error ? -EINVAL : 0;
+}
+
+static int empty_lists(struct pass *p, cfg_t *cfg, FILE *f)
+{
+	int r = 0;
+
+	for (size_t i = 0; p->table[i].name && !r; i++) {
+		const cfg_opt_t *opt = cfg_getopt(cfg, p->table[i].name);
+
+		if (is_list(&p->table[i]) && (opt->flags & CFGF_RESET))
+			r = empty_list(p, i, f);
+	}
+	return r;
+}
+
 static int file_parse(struct pass *p)
 {
 	FILE *f = NULL;
@@ -456,6 +506,8 @@ static int file_parse(struct pass *p)
 		fail(p, cfg->line, kban_asprintf("not understood; write NAME = VALUE"));
 		r = -EINVAL;
 	}
+	if (!r)
+		r = empty_lists(p, cfg, f);
 	parser_free(cfg);
 	fclose(f);
 	return r;

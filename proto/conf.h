@@ -3,7 +3,8 @@
  * Configuration files: libconfuse's syntax (name = value, lists in braces, # comments) read through one const
  * table of options per program. A row gives name, type, default, range and a sentence of help; `-n`, the
  * error messages and the man pages' tables come from it. A file with any error is refused whole, with
- * "FILE:LINE: what; remedy".
+ * "FILE:LINE: what; remedy". A list that is given takes the place of its default, also an empty one; only a list
+ * of texts that are needed (its default is not empty: endpoints) may not be empty.
  */
 #ifndef KBAN_PROTO_CONF_H
 #define KBAN_PROTO_CONF_H
@@ -39,8 +40,8 @@ struct kban_conf_option {
 	const char *fallback; /* the default as it would stand in the file; NULL: required */
 	uint64_t min, max;    /* of a number, each number of a list, or a text's length */
 	size_t max_n;	      /* of a list */
-	/* NULL, or what is wrong with this text and the remedy (a const sentence); NULL when it is fine. */
-	const char *(*check)(const char *value);
+	/* NULL when this text is fine; else what is wrong with it and the remedy, the caller's to free. */
+	char *(*check)(const char *value);
 	const char *help;
 };
 

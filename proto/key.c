@@ -12,12 +12,29 @@ _Static_assert(KBAN_SIGNATURE_SIZE == crypto_sign_BYTES, "Ed25519 signature");
 _Static_assert(sizeof(((struct kban_keypair *)0)->sign_secret) == crypto_sign_SECRETKEYBYTES,
 	       "Ed25519 secret key");
 
+/* As good as const: drawn before any table is there, and never again. */
+static uint8_t bucket_key[crypto_shorthash_KEYBYTES];
+
 void kban_crypto_setup(void)
 {
-	if (sodium_init() < 0) {
+	int r = sodium_init();
+
+	if (r < 0) {
 		fputs("kban: libsodium cannot start\n", stderr);
 		abort();
 	}
+	if (r == 0)
+		crypto_shorthash_keygen(bucket_key);
+}
+
+uint32_t kban_bucket(const void *p, size_t n)
+{
+	uint8_t hash[crypto_shorthash_BYTES];
+	uint32_t bucket;
+
+	crypto_shorthash(hash, p, n, bucket_key);
+	memcpy(&bucket, hash, sizeof(bucket));
+	return bucket;
 }
 
 void kban_hash_spans(struct kban_hash *out, const char *tag, const struct kban_span *spans,

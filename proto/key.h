@@ -43,6 +43,8 @@ struct kban_keypair {
 
 /* Once at start. Ends the process if the library can't start. */
 void kban_crypto_setup(void);
+/* SipHash with this process's own key: for hash tables in memory alone (proto/hash.h). */
+uint32_t kban_bucket(const void *p, size_t n);
 
 void kban_keypair_random(struct kban_keypair *out);
 /* sign = Ed25519(BLAKE2b-256("kban sign seed v1" || seed)), curve = the X25519 pair whose secret is

@@ -83,6 +83,8 @@ void effect_policy(struct ledger *l, const struct fold *f, const struct kban_eve
 		   enum kban_outcome o)
 {
 	(void)o;
+	if (e->policy.history_ms > l->policy.history_ms)
+		hours_forget(l);
 	policy_set(l, &e->policy, f->seq, f->now);
 }
 

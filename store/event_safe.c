@@ -42,9 +42,8 @@ static bool covers_others_bans(const struct ledger *l, const struct fold *f,
 static bool node_may_activate(const struct ledger *l, const struct fold *f,
 			      const struct kban_prefix *p, uint32_t safes)
 {
-	uint32_t min = p->family == KBAN_IPV4 ? l->policy.safe_min_len4 : l->policy.safe_min_len6;
-
-	return safes < l->policy.safe_max && p->len >= min && !covers_others_bans(l, f, p);
+	return safes < l->policy.safe_max && safe_within(&l->policy, p) &&
+	       !covers_others_bans(l, f, p);
 }
 
 static uint64_t until_of(const struct fold *f, uint64_t duration_ms)

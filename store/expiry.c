@@ -73,7 +73,7 @@ void expiry_retime(struct ledger *l)
 
 static bool hour_is_old(const struct ledger *l, const struct hour *h, uint64_t now)
 {
-	return (h->hour + 1) * LEDGER_HOUR_MS + l->policy.history_ms <= now;
+	return hour_end_ms(h->hour) + l->policy.history_ms <= now;
 }
 
 void hour_add(struct ledger *l, uint64_t hour, uint64_t seq)
@@ -113,17 +113,35 @@ uint64_t ledger_hour_seq(const struct ledger *l, uint64_t ms)
 	return l->place.seq + 1;
 }
 
+static size_t hours_old(const struct ledger *l)
+{
+	size_t n = 0;
+
+	while (n < l->hours_n && hour_is_old(l, &l->hours[n], l->time_ms))
+		n++;
+	return n;
+}
+
+static void hours_drop(struct ledger *l, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		digest_hour(l, DIGEST_REMOVE, &l->hours[i]);
+	l->hours_n -= n;
+	memmove(l->hours, l->hours + n, l->hours_n * sizeof(*l->hours));
+}
+
+void hours_forget(struct ledger *l)
+{
+	hours_drop(l, hours_old(l));
+}
+
 /* The newest of the old ones stays. */
 static void hours_expire(struct ledger *l)
 {
-	size_t drop = 0;
+	size_t old = hours_old(l);
 
-	while (drop + 1 < l->hours_n && hour_is_old(l, &l->hours[drop + 1], l->time_ms))
-		digest_hour(l, DIGEST_REMOVE, &l->hours[drop++]);
-	if (!drop)
-		return;
-	l->hours_n -= drop;
-	memmove(l->hours, l->hours + drop, l->hours_n * sizeof(*l->hours));
+	if (old > 1)
+		hours_drop(l, old - 1);
 }
 
 /* -------------------------------------------------------------------------------------------- */

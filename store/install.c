@@ -14,6 +14,7 @@ struct install {
 	struct store *store;
 	struct kban_key root;
 	struct ledger_header header;
+	bool witness;
 	uint32_t pages; /* so far; the header is known once there is one */
 	struct ledger_loading *loading;
 	struct ledger *ledger;
@@ -53,6 +54,11 @@ void install_new(struct install **out, struct store *s, const struct kban_key *r
 	i->root = *root;
 	ledger_loading_new(&i->loading, root);
 	*out = i;
+}
+
+void install_witness(struct install *i)
+{
+	i->witness = true;
 }
 
 void install_free(struct install *i)
@@ -194,6 +200,47 @@ static int entry_missing(uint64_t seq, char **error)
 		(unsigned long long)seq);
 }
 
+enum { OWN_FOUND = 1000 }; /* no store_result */
+
+struct own_entry {
+	uint64_t seq;
+	struct kban_hash hash;
+};
+
+static int own_hash(void *arg, const struct kban_entry *e)
+{
+	struct own_entry *own = arg;
+
+	own->seq = e->seq;
+	kban_sealed_hash(&own->hash, &e->sealed);
+	return OWN_FOUND;
+}
+
+/* Which seq a report has, no signature says; up to its head the store does. At or below its horizon
+ * it has what its own rows rest on, and what a later state still rests on there is among that. */
+static int entry_compare(struct install *i, const struct kban_entry *e, char **error)
+{
+	struct store_head head;
+	struct own_entry own = {0};
+	struct kban_hash hash;
+	int r = store_head(i->store, &head);
+
+	if (!r && (!i->witness || e->seq > head.place.seq))
+		return 0;
+	if (!r)
+		r = store_read(i->store, e->seq - 1, 1, own_hash, &own);
+	if (r && r != OWN_FOUND)
+		return install_fail(error, r, "the log cannot be read: %s",
+				    store_error(i->store));
+	kban_sealed_hash(&hash, &e->sealed);
+	if (own.seq == e->seq && kban_hash_equal(&hash, &own.hash))
+		return 0;
+	return install_fail(error, STORE_DAMAGED,
+			    "the broker's state is refused: entry %llu, on which it rests, is "
+			    "not that one in this node's own log",
+			    (unsigned long long)e->seq);
+}
+
 static int entry_take(struct install *i, const struct kban_entry *e, char **error)
 {
 	uint64_t wanted = install_wants(i);
@@ -203,6 +250,8 @@ static int entry_take(struct install *i, const struct kban_entry *e, char **erro
 	if (e->seq > wanted)
 		return entry_missing(wanted, error);
 	int r = entry_prove(i, e, error);
+	if (!r)
+		r = entry_compare(i, e, error);
 	if (!r)
 		staged_put(i->store, i->header.place.seq, e);
 	return r;

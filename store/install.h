@@ -28,6 +28,9 @@ void install_new(struct install **out, struct store *s, const struct kban_key *r
 void install_free(struct install *i);
 KBAN_DEFINE_AUTO(struct install *, install_free)
 
+/* The log that is in the store is true: evidence must not say otherwise where both have an entry. To be
+ * called before the first entry, unless that log rests on an unconfirmed state itself. */
+void install_witness(struct install *i);
 /* In order, from page 0 on; no transaction is open. The state's place has to lie above the store's
  * head. */
 int install_pages(struct install *i, const struct kban_state_page *pages, size_t n,

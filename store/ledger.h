@@ -202,6 +202,11 @@ struct ledger_safe {
 /* A safe range that covers p counts fleet-wide at now, or (node not NULL) on that node. */
 bool ledger_safe_covers(const struct ledger *l, const struct kban_prefix *p, uint64_t now_ms,
 			const struct kban_key *node);
+/* The range s counts fleet-wide or on that node (NULL: no node), whether it runs or not. */
+bool ledger_safe_counts(const struct ledger *l, const struct ledger_safe *s, const struct kban_key *node);
+/* While true, lookups that name a node (and no fold) take a node's active range that is wider than the
+ * policy in force lets it be for held: whether it is, no report says. */
+void ledger_doubt_ranges(struct ledger *l, bool doubt);
 /* Exactly p is a safe range that counts at now fleet-wide or on that node. */
 bool ledger_safe_for(const struct ledger *l, const struct kban_prefix *p, uint64_t now_ms,
 		     const struct kban_key *node);

@@ -13,13 +13,9 @@
 #ifndef KBAN_STORE_LEDGER_PRIVATE_H
 #define KBAN_STORE_LEDGER_PRIVATE_H
 
-#define uthash_malloc(size)  kban_zalloc(size)
-#define uthash_free(p, size) kban_free(p)
-/* The default one falls through its cases, which clang refuses. */
-#define HASH_FUNCTION HASH_FNV
-#include <uthash.h>
 #include <utlist.h>
 
+#include "proto/hash.h"
 #include "store/heap.h"
 #include "store/item.h"
 #include "store/ledger.h"
@@ -65,6 +61,8 @@ struct pardon { /* unban and safe ranges of one prefix */
 	uint64_t unban_ms;
 	struct pardon *prev, *next; /* unbans in order of seq */
 	struct safe *safes;	    /* in order of granting */
+	uint64_t safes_end_ms;	    /* the earliest end among them; HEAP_NEVER: none has one */
+	uint32_t safes_active;	    /* active or approved, whether they run or not */
 };
 
 struct safe {
@@ -116,6 +114,7 @@ struct ledger {
 	struct pardon *unbans;
 	uint64_t unbans_n;
 	struct heap heap;
+	bool wary; /* ledger_doubt_ranges() */
 
 	size_t hours_n, hours_capacity;
 	struct hour *hours; /* rising */
@@ -202,6 +201,8 @@ void ban_row_free(struct ban_row *row);
 /* For an operator. */
 bool safe_too_wide(const struct kban_event_safe_add *a);
 bool safe_runs(const struct safe *s, uint64_t now);
+/* A node's range may be so wide and count for the fleet without an approval. */
+bool safe_within(const struct kban_event_policy *policy, const struct kban_prefix *p);
 /* The owner's range of exactly p that runs at now. */
 struct safe *safe_find(const struct ledger *l, const struct kban_prefix *p,
 		       const struct principal *owner, uint64_t now);
@@ -257,7 +258,13 @@ bool broker_equal(const struct ledger_broker *b, const struct kban_event_broker_
 
 /* Hours, expiry ------------------------------------------------------------------------------ */
 
+static inline uint64_t hour_end_ms(uint64_t hour)
+{
+	return (hour + 1) * LEDGER_HOUR_MS;
+}
 void hour_add(struct ledger *l, uint64_t hour, uint64_t seq);
+/* Drops every row that is old, the newest too: no longer history period brings them back. */
+void hours_forget(struct ledger *l);
 /* The seq at which the history period begins, for the entry that will have this seq. */
 uint64_t hours_start(const struct ledger *l, uint64_t now, uint64_t seq);
 

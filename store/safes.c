@@ -17,20 +17,39 @@ static struct pardon *pardon_make(struct ledger *l, const struct kban_prefix *p)
 
 		m->due.kind = DUE_PARDON;
 		m->prefix = *p;
+		m->safes_end_ms = HEAP_NEVER;
 		*slot = m;
 	}
 	return *slot;
 }
 
+/* With its hour: from then on whoever did not know of it is late. */
+static uint64_t unban_due(const struct ledger *l, const struct pardon *m)
+{
+	return hour_end_ms(m->unban_ms / LEDGER_HOUR_MS) + l->policy.history_ms;
+}
+
 uint64_t pardon_due(const struct ledger *l, const struct pardon *m)
 {
-	uint64_t at = m->unban_seq ? m->unban_ms + l->policy.history_ms : HEAP_NEVER;
+	uint64_t at = m->unban_seq ? unban_due(l, m) : HEAP_NEVER;
+
+	return m->safes_end_ms < at ? m->safes_end_ms : at;
+}
+
+static void safes_end_note(struct pardon *m, const struct safe *s)
+{
+	if (s->pub.until_ms && s->pub.until_ms < m->safes_end_ms)
+		m->safes_end_ms = s->pub.until_ms;
+}
+
+/* After one went or got another end. Adding one does without: there may be as many as owners. */
+static void safes_end_again(struct pardon *m)
+{
 	const struct safe *s;
 
+	m->safes_end_ms = HEAP_NEVER;
 	DL_FOREACH (m->safes, s)
-		if (s->pub.until_ms && s->pub.until_ms < at)
-			at = s->pub.until_ms;
-	return at;
+		safes_end_note(m, s);
 }
 
 void pardon_free(struct pardon *m)
@@ -105,6 +124,8 @@ void safe_add(struct ledger *l, const struct ledger_safe *pub)
 	DL_APPEND(m->safes, s);
 	DL_APPEND2(owner->safes, s, owner_prev, owner_next);
 	owner->pub.safes++;
+	m->safes_active += safe_is_active(s);
+	safes_end_note(m, s);
 	digest_safe(l, DIGEST_ADD, &s->pub);
 	pardon_settle(l, m);
 }
@@ -114,14 +135,17 @@ void safe_set_until(struct ledger *l, struct safe *s, uint64_t until_ms)
 	digest_safe(l, DIGEST_REMOVE, &s->pub);
 	s->pub.until_ms = until_ms;
 	digest_safe(l, DIGEST_ADD, &s->pub);
+	safes_end_again(s->pardon);
 	pardon_settle(l, s->pardon);
 }
 
 void safe_decide(struct ledger *l, struct safe *s, enum ledger_safe_state state, uint64_t seq)
 {
 	digest_safe(l, DIGEST_REMOVE, &s->pub);
+	s->pardon->safes_active -= safe_is_active(s);
 	s->pub.state = state;
 	s->pub.decided_seq = seq;
+	s->pardon->safes_active += safe_is_active(s);
 	digest_safe(l, DIGEST_ADD, &s->pub);
 }
 
@@ -130,6 +154,7 @@ static void safe_take(struct ledger *l, struct safe *s)
 	struct principal *owner = safe_owner(l, s);
 
 	digest_safe(l, DIGEST_REMOVE, &s->pub);
+	s->pardon->safes_active -= safe_is_active(s);
 	DL_DELETE(s->pardon->safes, s);
 	DL_DELETE2(owner->safes, s, owner_prev, owner_next);
 	owner->pub.safes--;
@@ -141,24 +166,48 @@ void safe_drop(struct ledger *l, struct safe *s)
 	struct pardon *m = s->pardon;
 
 	safe_take(l, s);
+	safes_end_again(m);
 	pardon_settle(l, m);
 }
 
-static bool safe_counts(const struct safe *s, uint64_t now, const struct kban_key *node)
+bool safe_within(const struct kban_event_policy *policy, const struct kban_prefix *p)
 {
-	if (!safe_runs(s, now))
-		return false;
-	if (safe_is_active(s))
-		return true;
-	return s->pub.state == LEDGER_SAFE_HELD && node && kban_key_equal(&s->pub.owner->key, node);
+	return p->len >= (p->family == KBAN_IPV4 ? policy->safe_min_len4 : policy->safe_min_len6);
 }
 
-static bool pardon_is_safe(const struct pardon *m, uint64_t now, const struct kban_key *node)
+void ledger_doubt_ranges(struct ledger *l, bool doubt)
+{
+	l->wary = doubt;
+}
+
+bool ledger_safe_counts(const struct ledger *l, const struct ledger_safe *s,
+			const struct kban_key *node)
+{
+	switch (s->state) {
+	case LEDGER_SAFE_ACTIVE:
+		if (!node || !l->wary || s->owner->role != KBAN_ROLE_NODE ||
+		    safe_within(&l->policy, &s->prefix))
+			return true;
+		return kban_key_equal(&s->owner->key, node);
+	case LEDGER_SAFE_APPROVED:
+		return true;
+	case LEDGER_SAFE_HELD:
+		return node && kban_key_equal(&s->owner->key, node);
+	case LEDGER_SAFE_REJECTED:
+		return false;
+	}
+	return false;
+}
+
+static bool pardon_is_safe(const struct ledger *l, const struct pardon *m, uint64_t now,
+			   const struct kban_key *node)
 {
 	const struct safe *s;
 
+	if (!node && !m->safes_active)
+		return false;
 	DL_FOREACH (m->safes, s)
-		if (safe_counts(s, now, node))
+		if (safe_runs(s, now) && ledger_safe_counts(l, &s->pub, node))
 			return true;
 	return false;
 }
@@ -169,7 +218,7 @@ bool ledger_safe_covers(const struct ledger *l, const struct kban_prefix *p, uin
 	void *pardons[TRIE_DEPTH_MAX];
 
 	for (size_t i = trie_covering(&l->pardons, p, pardons); i-- > 0;)
-		if (pardon_is_safe(pardons[i], now_ms, node))
+		if (pardon_is_safe(l, pardons[i], now_ms, node))
 			return true;
 	return false;
 }
@@ -179,7 +228,7 @@ bool ledger_safe_for(const struct ledger *l, const struct kban_prefix *p, uint64
 {
 	const struct pardon *m = pardon_find(l, p);
 
-	return m && pardon_is_safe(m, now_ms, node);
+	return m && pardon_is_safe(l, m, now_ms, node);
 }
 
 int ledger_safes_each(const struct ledger *l, uint64_t now_ms,
@@ -204,7 +253,7 @@ int ledger_safes_each(const struct ledger *l, uint64_t now_ms,
 
 static bool unban_gone(const struct ledger *l, const struct pardon *m, uint64_t now)
 {
-	return m->unban_ms + l->policy.history_ms <= now;
+	return unban_due(l, m) <= now;
 }
 
 static void unban_take(struct ledger *l, struct pardon *m)
@@ -301,5 +350,6 @@ void pardon_expire(struct ledger *l, struct pardon *m)
 	DL_FOREACH_SAFE (m->safes, s, next)
 		if (!safe_runs(s, l->time_ms))
 			safe_take(l, s);
+	safes_end_again(m);
 	pardon_settle(l, m);
 }

@@ -367,13 +367,22 @@ static const char *load_strikes(struct ledger_loading *d, const struct item_row 
 
 /* Safe ranges and unbans --------------------------------------------------------------------- */
 
+/* By the policy in force when it was added: what came after the newest policy event, by that one
+ * (without any, the default); what came before, by one that nobody remembers, but no policy goes
+ * below these. */
+static bool node_could_activate(const struct ledger_loading *d, const struct ledger_safe *s)
+{
+	if (s->seq > d->l->policy_seq)
+		return safe_within(&d->l->policy, &s->prefix);
+	return s->prefix.len >= (s->prefix.family == KBAN_IPV4 ? 8 : 16);
+}
+
 static bool node_state_fits(const struct ledger_loading *d, const struct ledger_safe *s)
 {
 	bool decided = s->state == LEDGER_SAFE_APPROVED || s->state == LEDGER_SAFE_REJECTED;
 
-	if (s->state == LEDGER_SAFE_ACTIVE &&
-	    s->prefix.len < (s->prefix.family == KBAN_IPV4 ? 8 : 16))
-		return false; /* no policy allows that */
+	if (s->state == LEDGER_SAFE_ACTIVE && !node_could_activate(d, s))
+		return false;
 	if (decided)
 		return is_seq(d, s->decided_seq) && s->decided_seq > s->seq;
 	return !s->decided_seq && (s->state == LEDGER_SAFE_ACTIVE || s->state == LEDGER_SAFE_HELD);
@@ -396,6 +405,13 @@ static bool range_fits(const struct ledger_loading *d, const struct ledger_safe 
 	       (!s->until_ms || (s->until_ms > now && s->until_ms <= now + KBAN_SAFE_MAX_MS));
 }
 
+/* Ranges come in order of prefix, so one of this prefix would be the owner's newest. Not safe_find():
+ * a prefix may have as many ranges as there are owners. */
+static bool owner_has(const struct principal *owner, const struct kban_prefix *p)
+{
+	return owner->safes && kban_prefix_equal(&owner->safes->owner_prev->pub.prefix, p);
+}
+
 static const char *load_safe(struct ledger_loading *d, const struct item_row *row)
 {
 	struct ledger_safe s = row->safe.safe;
@@ -407,7 +423,7 @@ static const char *load_safe(struct ledger_loading *d, const struct item_row *ro
 		return "a safe range's owner could not have it";
 	if (!range_fits(d, &s))
 		return "a safe range is out of range";
-	if (safe_find(d->l, &s.prefix, owner, time_of(d)))
+	if (owner_has(owner, &s.prefix))
 		return "an owner has a safe range twice";
 	if (owner->pub.safes >= d->l->limits.safes_per_owner)
 		return "an owner has too many safe ranges";

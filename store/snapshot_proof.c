@@ -36,8 +36,16 @@ struct claim {
 	uint32_t i; /* of a ban's records */
 };
 
+/* The newest report of an author so far: counters rise with seq. */
+struct author {
+	const struct principal *who;
+	uint64_t counter;
+	UT_hash_handle hh;
+};
+
 struct ledger_proof {
 	const struct ledger *l;
+	struct author *authors;
 	size_t n, capacity, at;
 	struct claim *claims; /* by seq */
 };
@@ -420,8 +428,14 @@ void ledger_proof_new(struct ledger_proof **out, const struct ledger *l)
 
 void ledger_proof_free(struct ledger_proof *p)
 {
+	struct author *a, *next;
+
 	if (!p)
 		return;
+	HASH_ITER (hh, p->authors, a, next) {
+		HASH_DEL(p->authors, a);
+		free(a);
+	}
 	free(p->claims);
 	free(p);
 }
@@ -431,14 +445,39 @@ uint64_t ledger_proof_wants(const struct ledger_proof *p)
 	return p->at < p->n ? p->claims[p->at].seq : 0;
 }
 
+/* Seqs are the giver's word. One report at two of them, or an author's in another order, is none
+ * that a fold took. (An invitation has one report.) */
+static const char *counter_check(struct ledger_proof *p, const struct kban_report *r)
+{
+	const struct principal *who = r ? principal_find(p->l, &r->author) : NULL;
+	struct author *a;
+
+	if (!who)
+		return NULL;
+	HASH_FIND_PTR(p->authors, &who, a);
+	if (!a) {
+		a = kban_zalloc(sizeof(*a));
+		a->who = who;
+		HASH_ADD_PTR(p->authors, who, a);
+	}
+	if (r->counter <= a->counter)
+		return "is not newer than an earlier one of its author";
+	a->counter = r->counter;
+	return NULL;
+}
+
 int ledger_proof_take(struct ledger_proof *p, const struct kban_report *r,
 		      struct ledger_fault *fault)
 {
 	uint64_t seq = ledger_proof_wants(p);
+	const char *disorder = seq ? counter_check(p, r) : NULL;
 
 	for (; seq && ledger_proof_wants(p) == seq; p->at++) {
 		const struct claim *c = &p->claims[p->at];
 		const char *why = claim_check(p->l, c, r);
+
+		if (!why)
+			why = disorder;
 
 		if (why) {
 			*fault = (struct ledger_fault){seq, claims[c->kind].row, why};

@@ -501,6 +501,76 @@ static void a_full_disk_refuses_by_name_and_takes_back_what_was_folded(void **st
 	free(s.bytes);
 }
 
+static unsigned reads;
+
+static int counted_read(struct store *s, uint64_t after, size_t max, store_entry_fn *fn, void *arg)
+{
+	reads++;
+	return disk_read(s, after, max, fn, arg);
+}
+
+static void a_disk_that_stays_full_is_tried_without_folding_the_log_anew(void **state)
+{
+	struct world *w = *state;
+	struct actor *a = &w->actors[NODE1];
+	struct store_ops ops = disk_ops;
+
+	greet_all(w);
+	ops.read = counted_read;
+	w->disk.base.ops = &ops;
+	w->disk.full = true;
+	submit_ban(w, a, "192.0.2.1");
+	commit(w);
+	assert_int_equal(take_receipt(w, a->peer).refusal, KBAN_REFUSAL_DISK_FULL);
+	reads = 0;
+	for (int i = 0; i < 5; i++) {
+		unsigned commits = w->disk.commits;
+
+		world_pass(w, 60000);
+		submit_ban(w, a, "192.0.2.1");
+		assert_false(broker_pending(w->b));
+		assert_int_equal(take_receipt(w, a->peer).refusal, KBAN_REFUSAL_DISK_FULL);
+		assert_int_equal(w->disk.commits, commits + 1);
+		submit_ban(w, a, "192.0.2.1");
+		assert_int_equal(take_receipt(w, a->peer).refusal, KBAN_REFUSAL_DISK_FULL);
+		assert_int_equal(w->disk.commits, commits + 1);
+	}
+	assert_int_equal(reads, 0);
+	w->disk.full = false;
+	world_pass(w, 60000);
+	submit_ban(w, a, "192.0.2.1");
+	commit(w);
+	assert_int_equal(take_receipt(w, a->peer).seq, 2);
+	assert_false(broker_counts(w->b)->disk_full);
+	w->disk.base.ops = &disk_ops;
+}
+
+static void a_disk_that_has_room_for_the_try_only_is_full_again(void **state)
+{
+	struct world *w = *state;
+	struct actor *a = &w->actors[NODE1];
+
+	greet_all(w);
+	w->disk.full = true;
+	submit_ban(w, a, "192.0.2.1");
+	commit(w);
+	take_receipt(w, a->peer);
+	w->disk.full = false;
+	world_pass(w, 5000);
+	submit_ban(w, a, "192.0.2.1");
+	w->disk.full = true;
+	commit(w);
+	assert_int_equal(take_receipt(w, a->peer).refusal, KBAN_REFUSAL_DISK_FULL);
+	w->disk.full = false;
+	world_pass(w, 5000); /* the pause is twice as long */
+	submit_ban(w, a, "192.0.2.1");
+	assert_int_equal(take_receipt(w, a->peer).refusal, KBAN_REFUSAL_DISK_FULL);
+	world_pass(w, 5000);
+	submit_ban(w, a, "192.0.2.1");
+	commit(w);
+	assert_int_equal(take_receipt(w, a->peer).seq, 2);
+}
+
 static void a_revocation_that_the_disk_did_not_take_never_was(void **state)
 {
 	struct world *w = *state;
@@ -766,6 +836,8 @@ int main(void)
 		world_test(an_entry_is_never_older_than_the_one_before),
 		world_test(a_full_batch_says_busy),
 		world_test(a_full_disk_refuses_by_name_and_takes_back_what_was_folded),
+		world_test(a_disk_that_stays_full_is_tried_without_folding_the_log_anew),
+		world_test(a_disk_that_has_room_for_the_try_only_is_full_again),
 		world_test(a_revocation_that_the_disk_did_not_take_never_was),
 		world_test(a_joiner_gets_one_receipt_and_is_cut),
 		world_test(a_second_join_with_one_token_learns_of_the_first),

@@ -7,7 +7,9 @@
 static void who_may_ask_what_depends_on_the_role(void **state)
 {
 	struct world *w = *state;
-	static const bool followers[] = {[KBAN_QUERY_CLUSTER] = true, [KBAN_QUERY_STATE] = true, [KBAN_QUERY_REFUSED] = false};
+	static const bool followers[] = {[KBAN_QUERY_CLUSTER] = true,
+					 [KBAN_QUERY_STATE] = true,
+					 [KBAN_QUERY_REFUSED] = false};
 
 	greet_all(w);
 	for (int i = 0; i < ACTORS; i++) {
@@ -127,6 +129,28 @@ static void cluster_proves_every_member_up_to_the_root(void **state)
 	assert_non_null(member(m, "mail4"));
 	assert_int_equal(m->answer.invites_n, 1);
 	assert_int_equal(m->answer.invites[0].used_seq, 5);
+}
+
+static void cluster_proves_the_brokers_addresses(void **state)
+{
+	struct world *w = *state;
+	struct actor *op = &w->actors[OPERATOR];
+	struct kban_event e = {.kind = KBAN_EVENT_BROKER_ADDRESS};
+	struct kban_prefix address;
+
+	greet_all(w);
+	submit_ban(w, op, "192.0.2.1");
+	assert_int_equal(kban_prefix_parse(&address, "192.0.2.250"), 0);
+	e.broker_address = (struct kban_event_broker_address){.curve = {{7}},
+							      .endpoint = kban_text("tcp://b:1"),
+							      .addresses_n = 1,
+							      .addresses = &address};
+	submit(w, op, &e, 1);
+	commit(w);
+	kban_auto(kban_message_free) struct kban_message *m = answer(w, &w->actors[READER],
+								     KBAN_QUERY_CLUSTER, 0);
+	assert_int_equal(m->answer.proofs_n, 2); /* the first grants, and that */
+	assert_int_equal(m->answer.proofs[1].seq, 3);
 }
 
 static void a_large_cluster_comes_in_pages(void **state)
@@ -428,6 +452,7 @@ int main(void)
 		world_test(who_may_ask_what_depends_on_the_role),
 		world_test(cluster_shows_members_as_they_are),
 		world_test(cluster_proves_every_member_up_to_the_root),
+		world_test(cluster_proves_the_brokers_addresses),
 		world_test(a_large_cluster_comes_in_pages),
 		world_test(a_new_nonce_probes_every_subscribed_node_once),
 		world_test(a_ban_is_shown_with_who_why_and_how_long),

@@ -94,7 +94,10 @@ static int members_setup(void **state)
 	w->ctx.out = open_memstream(&w->out, &w->out_n);
 	w->session.ctx = &w->ctx;
 	w->fleet = (struct fleet){&w->session, w->verify};
-	w->why = (struct why){.ctx = &w->ctx, .fleet = &w->fleet, .now_ms = T0 + 60000};
+	w->why = (struct why){.ctx = &w->ctx,
+			      .fleet = &w->fleet,
+			      .now_ms = T0 + 60000,
+			      .policy = ledger_policy_default};
 	*state = w;
 	return 0;
 }
@@ -172,6 +175,31 @@ static inline void members_tell(struct members *w)
 	trail_judge(w->verify, &w->row, &row, &report);
 	w->why.trail.bad += row.check != TRAIL_CHECKED;
 	assert_int_equal(why_row(&w->why, &row), 0);
+}
+
+/* Both nodes answer: that is in their kernels. */
+static inline void members_beat(struct members *w, uint64_t mail1_seq, uint64_t mail2_seq)
+{
+	const struct kban_keypair *nodes[2] = {&w->mail1, &w->mail2};
+	const uint64_t seqs[2] = {mail1_seq, mail2_seq};
+	struct kban_member_row rows[2];
+
+	verify_nonce(w->verify, (const uint8_t[16]){7});
+	for (size_t i = 0; i < 2; i++) {
+		struct kban_heartbeat h = {.cluster = w->cluster,
+					   .place = {.epoch = 1, .seq = 20 + i},
+					   .enforced_seq = seqs[i],
+					   .fold_version = 1,
+					   .nonce_n = 16,
+					   .nonce = {7}};
+		strcpy(h.version, "0.1.0");
+		rows[i] = (struct kban_member_row){.key = nodes[i]->sign_public,
+						   .connected = true,
+						   .seen_ms = T0,
+						   .has_heartbeat = true};
+		kban_heartbeat_seal(&h, nodes[i], &w->bytes[w->bytes_n++], &rows[i].heartbeat);
+	}
+	members_prove(w, NULL, 0, rows, 2);
 }
 
 #define MEMBERS_TEST(f) cmocka_unit_test_setup_teardown(f, members_setup, members_teardown)

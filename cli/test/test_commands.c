@@ -149,7 +149,7 @@ static void bad_arguments_are_usage_errors(void **state)
 		{"policy", "set", "history"},
 		{"policy", "set", "history=1h"},
 		{"policy", "test", "frobnicate=1"},
-		{"policy", "test", "history=30d", "--since", "all"},
+		{"policy", "test", "history=30d", "--since", "ever"},
 		{"cluster", "fold-version"},
 		{"cluster", "fold-version", "two"},
 		{"cluster", "fold-version", "-1"},

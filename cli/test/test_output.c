@@ -257,6 +257,48 @@ static void tables_fit_the_terminal(void **state)
 	free(text);
 }
 
+/* An address, a time and who did it are what the table is for. */
+static void names_and_times_are_never_cut(void **state)
+{
+	static const struct output_column bans[] = {
+		{"prefix", OUTPUT_NAME, 0, OUTPUT_ALL}, {"until", OUTPUT_TIME, 0, OUTPUT_ALL},
+		{"by", OUTPUT_NAME, 0, OUTPUT_ALL},	{"service", OUTPUT_TEXT, 0, OUTPUT_ALL},
+		{"rule", OUTPUT_TEXT, 0, OUTPUT_ALL},	{"count", OUTPUT_NUMBER, 0, OUTPUT_ALL},
+		{"reason", OUTPUT_TEXT, 0, OUTPUT_ALL}, {NULL, OUTPUT_TEXT, 0, OUTPUT_ALL}};
+	struct written w = {NULL, 0};
+	FILE *f = open_memstream(&w.text, &w.n);
+	struct output *o;
+
+	(void)state;
+	output_new(&o, f, bans, &(struct output_options){.format = OUTPUT_TABLE, .width = 80});
+	output_string(o, "2001:db8:1111:2222:3333:4444:5555:6666");
+	output_time(o, NOW);
+	output_string(o, "mail1");
+	output_string(o, "smtp");
+	output_string(o, "unknown-user");
+	output_number(o, 10);
+	output_string(o, "somebody's long words about it");
+	assert_int_equal(output_end(o), 0);
+	output_free(o);
+	fclose(f);
+	assert_string_equal(w.text,
+			    "PREFIX                                  UNTIL                 BY     "
+			    "SERVICE\n"
+			    "2001:db8:1111:2222:3333:4444:5555:6666  2026-03-01T10:20:30Z  mail1  "
+			    "smtp\n");
+	free(w.text);
+}
+
+static void a_stream_cuts_nothing(void **state)
+{
+	struct output_options options = {.format = OUTPUT_TABLE, .stream = true, .now_ms = NOW};
+	char *text = write_with(&options, kban_text("a name of more than eight letters"), false);
+
+	(void)state;
+	assert_non_null(strstr(text, "a name of more than eight letters  "));
+	free(text);
+}
+
 static void colour_only_when_asked_for(void **state)
 {
 	struct output_options options = {.format = OUTPUT_TABLE, .colour = true};
@@ -306,6 +348,8 @@ int main(void)
 		cmocka_unit_test(random_bytes_are_valid_json),
 		cmocka_unit_test(a_spreadsheet_runs_nothing),
 		cmocka_unit_test(tables_fit_the_terminal),
+		cmocka_unit_test(names_and_times_are_never_cut),
+		cmocka_unit_test(a_stream_cuts_nothing),
 		cmocka_unit_test(colour_only_when_asked_for),
 		cmocka_unit_test(a_full_disk_is_noticed),
 	};

@@ -77,6 +77,20 @@ static void the_table_is_the_ledgers(void **state)
 	}
 }
 
+/* A field that only the ledger knew would keep what no range allows. */
+static void the_table_leaves_no_field_out(void **state)
+{
+	struct kban_event_policy p;
+
+	(void)state;
+	memset(&p, 0xff, sizeof(p));
+	assert_false(ledger_policy_valid(&p));
+	for (const struct policy_field *f = policy_fields; f->name; f++)
+		policy_put(&p, f, policy_get(&ledger_policy_default, f));
+	assert_true(ledger_policy_valid(&p));
+	assert_true(policies_equal(&p, &ledger_policy_default));
+}
+
 static void a_difference_names_what_changes(void **state)
 {
 	struct kban_event_policy p = ledger_policy_default;
@@ -238,15 +252,60 @@ static void a_bad_signature_is_counted_and_folded_by_neither(void **state)
 	story_end(&s);
 }
 
+/* The policy that is tested is the log's own: a policy event is no change. */
+static void no_change_refuses_nothing(void **state)
+{
+	struct kban_event e = {.kind = KBAN_EVENT_POLICY, .policy = ledger_policy_default};
+	struct story s;
+
+	e.policy.repeat_percent = 300;
+	story_begin(&s, *state, "repeat-percent=300", T0 + 1);
+	story_entry(&s, T0 + 1, e, &s.w->alice);
+	story_repeat(&s);
+	assert_int_equal(s.test.refused, 0);
+	assert_int_equal(s.test.admitted, 0);
+	assert_int_equal(s.test.turns_n, 0);
+	story_end(&s);
+}
+
+static void what_would_be_refused_is_named_and_adds_up(void **state)
+{
+	struct story s;
+	uint64_t sum = 0;
+	char text[32];
+
+	story_begin(&s, *state, "quota-per-hour=2", 0);
+	for (unsigned i = 0; i < 30; i++) {
+		snprintf(text, sizeof(text), "203.0.113.%u", i + 1);
+		story_entry(&s, T0 + i, members_ban(text), &s.w->mail1);
+	}
+	whatif_end(&s.test);
+	assert_int_equal(s.test.refused, 28);
+	for (size_t i = 0; i < s.test.turns_n; i++)
+		sum += s.test.turns[i].events;
+	assert_int_equal(sum, 28);
+	const struct whatif_turn *most = &s.test.turns[0];
+	assert_int_equal(most->refusal, KBAN_REFUSAL_ON_HOLD);
+	assert_int_equal(most->kind, KBAN_EVENT_BAN);
+	assert_string_equal(most->name, "mail1");
+	assert_int_equal(most->events, 27);
+	assert_int_equal(most->examples_n, WHATIF_TOP);
+	assert_string_equal(kban_prefix_format(&most->examples[0], text), "203.0.113.4");
+	story_end(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(values_are_read_in_their_units),
 		cmocka_unit_test(what_is_no_value_is_refused_with_the_remedy),
 		cmocka_unit_test(the_table_is_the_ledgers),
+		cmocka_unit_test(the_table_leaves_no_field_out),
 		cmocka_unit_test(a_difference_names_what_changes),
 		MEMBERS_TEST(repeat_offenders_would_be_banned_for_longer),
 		MEMBERS_TEST(only_what_came_since_is_changed),
+		MEMBERS_TEST(no_change_refuses_nothing),
+		MEMBERS_TEST(what_would_be_refused_is_named_and_adds_up),
 		MEMBERS_TEST(a_policy_of_the_log_does_not_replace_the_supposed_one),
 		MEMBERS_TEST(a_node_over_its_quota_would_go_on_hold),
 		MEMBERS_TEST(ranges_would_be_held),

@@ -195,6 +195,35 @@ static void lines_of_any_length_are_read(void **state)
 	assert_non_null(strstr(w->err, "1 lines over 64 KiB were skipped"));
 }
 
+/* A shell's security.log* gives the newest first. */
+static void logs_in_the_wrong_order_are_told(void **state)
+{
+	struct world *w = *state, older;
+	char text[8192] = "";
+
+	attack(text, "01/Jul/2022 12:00:00", "198.51.100.7", 5);
+	file_put(w, text);
+	snprintf(older.path, sizeof(older.path), "%s.1", w->path);
+	*text = 0;
+	attack(text, "01/Jul/2022 11:00:00", "198.51.100.7", 5);
+	file_put(&older, text);
+	assert_int_equal(replay(w, older.path, "-q"), CLI_OK);
+	assert_non_null(strstr(w->err, ".1 begins before the file before it ends"));
+	assert_int_equal(rename(older.path, w->path), 0);
+	assert_int_equal(replay(w, NULL, NULL), CLI_OK);
+	assert_null(strstr(w->err, "begins before"));
+}
+
+static void what_is_no_log_is_told(void **state)
+{
+	struct world *w = *state;
+
+	file_put(w, "\x1f\x8b\x08 packed\n");
+	assert_int_equal(replay(w, NULL, NULL), CLI_OK);
+	assert_non_null(strstr(w->err, "no line is known: is this a Kerio log?"));
+	assert_non_null(strstr(w->err, "1 line in"));
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -205,6 +234,8 @@ int main(void)
 		TEST(what_nobody_may_ban_is_not_banned),
 		TEST(each_threshold_is_checked),
 		TEST(lines_of_any_length_are_read),
+		TEST(logs_in_the_wrong_order_are_told),
+		TEST(what_is_no_log_is_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -394,7 +394,7 @@ static void absence_has_its_words(void **state)
 	w->answer.members_n = 2;
 	judge(w);
 	assert_int_equal(node(w, 0)->state, VERIFY_OFFLINE);
-	assert_int_equal(node(w, 1)->state, VERIFY_NEVER);
+	assert_int_equal(node(w, 1)->state, VERIFY_UNHEARD);
 	assert_int_equal(node(w, 2)->state, VERIFY_WITHHELD);
 	assert_false(verify_well(w->verify));
 }

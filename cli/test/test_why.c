@@ -156,10 +156,131 @@ static void an_unban_is_named_as_what_ended_it(void **state)
 	members_tell(w);
 	members_row(w, unban("203.0.113.0/24", "customer"), &w->alice, KBAN_OUTCOME_COUNTED);
 	members_tell(w);
+	w->why.now_ms = T0 + 300000;
 	expect(w, WHY_ENDED,
 	       "203.0.113.9 is not blocked: alice ended its newest ban at 2026-03-01T10:20:30Z: "
 	       "customer (it was: " WORDS ").");
-	assert_non_null(strstr(told(w), "ended early at 2026-03-01T10:20:30Z by alice's unban"));
+	assert_non_null(strstr(told(w), "ended early at 2026-03-01T10:20:30Z by alice's unban of "
+					"203.0.113.0/24: customer\n"));
+}
+
+/* mail1's kernel has it all; mail2 was away when the address was let in. */
+static void who_was_away_may_still_block_it(void **state)
+{
+	struct members *w = *state;
+
+	ask(w, "203.0.113.9");
+	members_row(w, members_ban("203.0.113.9"), &w->mail1, KBAN_OUTCOME_COUNTED);
+	w->records[0].ended = true;
+	w->records[0].until_ms = T0 + 20;
+	members_tell(w);
+	members_row(w, unban("203.0.113.9", ""), &w->alice, KBAN_OUTCOME_COUNTED);
+	members_tell(w);
+	assert_int_equal(why_needed_seq(&w->why), 12);
+	members_beat(w, 12, 11);
+	expect(w, WHY_ENDED,
+	       "203.0.113.9 is not blocked: alice ended its newest ban at 2026-03-01T10:20:30Z (it "
+	       "was: " WORDS "); mail2 (not yet) may still block it until 2026-03-01T10:25:30Z.");
+	w->ctx.format = OUTPUT_JSON;
+	why_json(&w->why);
+	fflush(w->ctx.out);
+	assert_non_null(strstr(w->out, "\"blocks\": false"));
+	assert_non_null(strstr(w->out, "\"blocks\": null"));
+	assert_non_null(strstr(w->out, "\"may_block_until\": \"2026-03-01T10:25:30Z\""));
+	members_beat(w, 12, 12);
+	expect(w, WHY_ENDED,
+	       "203.0.113.9 is not blocked: alice ended its newest ban at 2026-03-01T10:20:30Z (it "
+	       "was: " WORDS ").");
+}
+
+/* A repeat offender's ban was longer than its report says. */
+static void a_lengthened_ban_may_block_for_longer(void **state)
+{
+	struct members *w = *state;
+
+	ask(w, "203.0.113.9");
+	w->why.policy.repeat_percent = 200;
+	members_row(w, members_ban("203.0.113.9"), &w->mail1, KBAN_OUTCOME_COUNTED);
+	w->records[0].ended = true;
+	w->records[0].until_ms = T0 + 20;
+	w->records[0].strikes = 3;
+	members_tell(w);
+	members_row(w, unban("203.0.113.9", ""), &w->alice, KBAN_OUTCOME_COUNTED);
+	members_tell(w);
+	members_beat(w, 11, 12);
+	assert_int_equal(why_lingers(&w->why, verify_named(w->verify, "mail1")), T0 + 1200000);
+	assert_int_equal(why_lingers(&w->why, verify_named(w->verify, "mail2")), 0);
+}
+
+/* It lies in a ban that runs on around it: who has not the safe range has the ban. */
+static void who_does_not_know_of_a_safe_range_may_block_what_is_in_it(void **state)
+{
+	struct members *w = *state;
+
+	ask(w, "203.0.113.9");
+	members_row(w, members_ban("203.0.113.0/24"), &w->alice, KBAN_OUTCOME_COUNTED);
+	members_tell(w);
+	members_row(w, safe("203.0.113.9", "head office"), &w->alice, KBAN_OUTCOME_COUNTED);
+	members_tell(w);
+	safe_show(w, "203.0.113.9", &w->alice, LEDGER_SAFE_ACTIVE);
+	assert_int_equal(why_needed_seq(&w->why), 12);
+	members_beat(w, 12, 11);
+	expect(w, WHY_SAFE,
+	       "203.0.113.9 is not blocked: safe range 203.0.113.9 (alice: head office) covers it; "
+	       "mail2 (not yet) may still block it until 2026-03-01T10:25:30Z.");
+}
+
+/* What ended a ban need not overlap the address that is asked for. */
+static void what_ended_a_wide_ban_is_found_for_every_address_in_it(void **state)
+{
+	struct members *w = *state;
+	struct kban_event u = unban("203.0.113.9", "customer");
+
+	ask(w, "203.0.113.10");
+	w->why.now_ms = T0 + 400000;
+	members_row(w, members_ban("203.0.113.0/24"), &w->alice, KBAN_OUTCOME_COUNTED);
+	w->records[0].ended = true;
+	w->records[0].until_ms = T0 + 12;
+	members_tell(w);
+	u.unban.covering = true;
+	members_row(w, u, &w->alice, KBAN_OUTCOME_COUNTED);
+	struct kban_log_row ender = w->row;
+	members_row(w, unban("203.0.113.0/24", "later, and in vain"), &w->alice,
+		    KBAN_OUTCOME_COUNTED);
+	members_tell(w);
+	assert_null(why_ender(&w->why, &w->why.events[0]));
+	w->why.enders = true;
+	w->row = ender;
+	members_tell(w);
+	why_sort(&w->why);
+	expect(w, WHY_ENDED,
+	       "203.0.113.10 is not blocked: alice ended its newest ban at 2026-03-01T10:20:30Z: "
+	       "customer (it was: banned by alice).");
+	assert_non_null(strstr(told(w), "by alice's unban of 203.0.113.9: customer"));
+}
+
+static void a_new_address_of_a_broker_ends_bans_that_hold_it(void **state)
+{
+	struct members *w = *state;
+	struct kban_prefix address = members_prefix("203.0.113.5");
+	struct kban_event e = {.kind = KBAN_EVENT_BROKER_ADDRESS,
+			       .broker_address = {.curve = w->stranger.curve_public,
+						  .endpoint = kban_text("tcp://203.0.113.5:7400"),
+						  .addresses_n = 1,
+						  .addresses = &address}};
+
+	ask(w, "203.0.113.10");
+	w->why.now_ms = T0 + 400000;
+	members_row(w, members_ban("203.0.113.0/24"), &w->alice, KBAN_OUTCOME_COUNTED);
+	w->records[0].ended = true;
+	w->records[0].until_ms = T0 + 12;
+	members_tell(w);
+	w->why.enders = true;
+	members_row(w, e, &w->alice, KBAN_OUTCOME_COUNTED);
+	members_tell(w);
+	assert_non_null(why_ender(&w->why, &w->why.events[0]));
+	assert_non_null(strstr(told(w), "ended early at 2026-03-01T10:20:30Z by alice's "
+					"broker-address"));
 }
 
 static void a_safe_range_that_covers_it_answers(void **state)
@@ -263,37 +384,49 @@ static void too_many_bans_are_cut_and_counted(void **state)
 static void a_node_blocks_when_it_says_so_itself(void **state)
 {
 	struct members *w = *state;
-	const struct kban_hash zero = {0};
-	uint8_t nonce[16] = {7}, *bytes[2];
-	struct kban_member_row rows[2] = {{.key = w->mail1.sign_public,
-					   .name = kban_text("mail1"),
-					   .connected = true,
-					   .seen_ms = T0},
-					  {.key = w->mail2.sign_public,
-					   .name = kban_text("mail2"),
-					   .connected = true,
-					   .seen_ms = T0}};
 
 	ask(w, "203.0.113.9");
 	members_row(w, members_ban("203.0.113.9"), &w->mail1, KBAN_OUTCOME_COUNTED);
 	members_tell(w);
-	for (size_t i = 0; i < 2; i++) {
-		struct kban_heartbeat h = {.cluster = w->cluster,
-					   .place = {1, 20 + i, zero},
-					   .enforced_seq = i ? 10 : 11,
-					   .fold_version = 1,
-					   .nonce_n = 16,
-					   .nonce = {7}};
-		strcpy(h.version, "0.1.0");
-		kban_heartbeat_seal(&h, i ? &w->mail2 : &w->mail1, &bytes[i], &rows[i].heartbeat);
-		rows[i].has_heartbeat = true;
-	}
-	verify_nonce(w->verify, nonce);
-	members_prove(w, NULL, 0, rows, 2);
+	members_beat(w, 11, 10);
 	expect(w, WHY_BLOCKED,
 	       "203.0.113.9 is blocked until 2026-03-01T10:25:30Z on 1 of 2 servers: " WORDS ".");
-	free(bytes[0]);
-	free(bytes[1]);
+}
+
+/* After its restart a broker knows of nobody until he is back. */
+static void a_broker_that_has_not_heard_of_a_node_is_no_word_of_it(void **state)
+{
+	struct members *w = *state;
+	struct kban_member_row rows[2] = {
+		{.key = w->mail1.sign_public, .name = kban_text("mail1")},
+		{.key = w->mail2.sign_public, .name = kban_text("mail2")}};
+
+	ask(w, "203.0.113.9");
+	members_row(w, members_ban("203.0.113.9"), &w->mail1, KBAN_OUTCOME_COUNTED);
+	members_tell(w);
+	members_prove(w, NULL, 0, rows, 2);
+	expect(w, WHY_BLOCKED,
+	       "203.0.113.9 is blocked until 2026-03-01T10:25:30Z on 0 of 2 servers (2 not known "
+	       "yet: the broker has not heard of them since it started): " WORDS ".");
+	assert_non_null(strstr(told(w), "not known yet of, since the broker started: mail1 mail2"));
+}
+
+static void what_holds_an_address_that_is_never_banned_is_told_with_what_is_inside(void **state)
+{
+	struct members *w = *state;
+	kban_auto(kban_free) void *let_in = NULL;
+
+	ask(w, "126.0.0.0/7");
+	expect(w, WHY_NEVER,
+	       "126.0.0.0/7 as a whole cannot be banned (it holds loopback, link-local, multicast "
+	       "or unspecified addresses); 0 bans inside it run.");
+	members_row(w, members_ban("126.0.0.9"), &w->mail1, KBAN_OUTCOME_COUNTED);
+	members_tell(w);
+	expect(w, WHY_PARTLY,
+	       "126.0.0.0/7 as a whole cannot be banned (it holds loopback, link-local, multicast "
+	       "or unspecified addresses); 1 ban inside it runs.");
+	let_in = why_let_in(&w->why);
+	assert_string_equal(let_in, "kbanctl unban 126.0.0.0/7");
 }
 
 int main(void)
@@ -306,6 +439,14 @@ int main(void)
 		MEMBERS_TEST(the_longest_of_several_bans_answers),
 		MEMBERS_TEST(a_ban_whose_time_is_over_has_ended),
 		MEMBERS_TEST(an_unban_is_named_as_what_ended_it),
+		MEMBERS_TEST(who_was_away_may_still_block_it),
+		MEMBERS_TEST(a_lengthened_ban_may_block_for_longer),
+		MEMBERS_TEST(who_does_not_know_of_a_safe_range_may_block_what_is_in_it),
+		MEMBERS_TEST(what_ended_a_wide_ban_is_found_for_every_address_in_it),
+		MEMBERS_TEST(a_new_address_of_a_broker_ends_bans_that_hold_it),
+		MEMBERS_TEST(a_broker_that_has_not_heard_of_a_node_is_no_word_of_it),
+		MEMBERS_TEST(
+			what_holds_an_address_that_is_never_banned_is_told_with_what_is_inside),
 		MEMBERS_TEST(a_safe_range_that_covers_it_answers),
 		MEMBERS_TEST(a_safe_range_that_nobody_signed_is_forged),
 		MEMBERS_TEST(a_range_is_approved_by_a_signed_approval_only),

@@ -32,7 +32,7 @@ def make_fleet(request):
         return f
 
     yield make
-    words = ("AddressSanitizer", "LeakSanitizer", "runtime error:", "Assertion", "out of memory")
+    words = ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:", "Assertion", "out of memory")
     complaints = []
     for f in made:
         f.close()

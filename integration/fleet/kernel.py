@@ -22,15 +22,16 @@ def _elements(entry):
 
 
 def prefixes(host, kind, table="kban"):
-    """The prefixes in the kernel's sets whose names start with kind ("ban" or "safe"): NAME is KIND4_LEN or KIND6_LEN."""
+    """The prefixes in the kernel's sets of a kind ("ban" or "safe"). A set's name is KIND4_LEN or KIND6_LEN; one
+    that was filled anew beside it, to take its place, has a "b" behind. Only a set that a rule uses blocks."""
     text = host.run("nft", "-j", "list", "table", "inet", table, check=False)
     if not text.startswith("{"):
         return set()
     found = set()
     for item in json.loads(text)["nftables"]:
         s = item.get("set")
-        if s and s["name"].startswith(kind) and "_" in s["name"]:
-            length = s["name"].rsplit("_", 1)[1]
+        if s and s["name"].startswith(kind) and "_" in s["name"] and f'"@{s["name"]}"' in text:
+            length = s["name"].rsplit("_", 1)[1].removesuffix("b")
             found |= {str(ipaddress.ip_network(f"{a}/{length}")) for a in _elements(s)}
     return found
 

@@ -54,6 +54,32 @@ def test_a_node_whose_state_nobody_else_can_confirm_says_so_until_somebody_does(
     old_fleet.agree(60)
 
 
+def test_a_fleet_in_which_all_took_the_state_goes_on_once_an_operator_accepts_it(old_fleet):
+    two, three = old_fleet.add_node(2), old_fleet.add_node(3)
+    for name in ("mail2", "mail3"):
+        wait_until(f"{name} is unconfirmed", lambda n=name: status(old_fleet, n)["state"] == "unconfirmed", 60)
+    two.attack("203.0.113.77")
+    wait_until("an unconfirmed node reports", lambda: kernel.full("203.0.113.77") in three.banned())
+    old_fleet.ctl("cluster", "accept-epoch", "--yes")
+    assert old_fleet.cluster()["broker"]["epoch"] == 2
+    rows = {r["name"]: r for r in old_fleet.cluster()["nodes"]}
+    assert [rows[n]["state"] for n in ("mail2", "mail3")] == ["live", "live"]
+    assert rows["mail2"]["epoch"] == rows["mail3"]["epoch"] == 2
+    old_fleet.agree(60)
+    three.attack("203.0.113.78")  # whose base is of the new epoch
+    wait_until("the new ban is everywhere", lambda: all(kernel.full("203.0.113.78") in n.banned() for n in (two, three)))
+    for n in (two, three):
+        n.restart()
+    old_fleet.broker.stop()
+    old_fleet.start_broker()
+    old_fleet.agree(60)
+    two.attack("203.0.113.79")
+    wait_until("and after restarts", lambda: kernel.full("203.0.113.79") in three.banned())
+    assert "accepts entry " in str(old_fleet.json("log", "--kind", "epoch")["events"][0])
+    old_fleet.add_node(1)  # it has folded the log itself, up to before the new epoch
+    old_fleet.agree(60)
+
+
 def test_what_was_banned_before_the_history_period_still_has_its_reason(old_fleet):
     old_fleet.add_node(1)
     why = old_fleet.json("why", IN_LONG_BAN)

@@ -2,6 +2,7 @@
 """Prefixes on the real programs: safe addresses inside wide bans, covering unbans, IPv6, IPv4-mapped and NAT64 addresses."""
 import os
 import subprocess
+import sys
 import threading
 
 import pytest
@@ -176,6 +177,49 @@ def test_a_wider_ban_over_single_ones_ends_alone_by_time_and_with_them_by_unban(
     wait_in_kernels(fleet, singles, there=False)
     assert fleet.bans() == set()
     fleet.agree()
+
+
+def test_one_safe_or_excepted_address_neither_bans_nor_shelters_its_network(make_fleet):
+    fleet = make_fleet(nodes=2, node_options={"except": ["2001:db8:9:9::25"]})
+    fleet.agree()
+    n = fleet.nodes[0]
+    assert kernel.full("2001:db8:9:9::25") in n.safe() and {kernel.full(n.host.ip4), kernel.full(n.host.ip6)} <= n.safe()
+    fleet.ctl("safeacl", "add", "2001:db8:5:6::1")
+    wait_safe(fleet, ["2001:db8:5:6::1"])
+    for address in ("2001:db8:5:6::1", "2001:db8:9:9::25"):
+        n.attack(address, times=40)
+    n.attack("198.51.100.7")  # read after them
+    wait_in_kernels(fleet, ["198.51.100.7"])
+    assert fleet.bans() == {"198.51.100.7/32"}
+    for address in ("2001:db8:5:6::2", "2001:db8:9:9::66"):
+        n.attack(address)
+    wait_in_kernels(fleet, ("198.51.100.7", "2001:db8:5:6::/64", "2001:db8:9:9::/64"))
+    assert {kernel.full("2001:db8:5:6::1"), kernel.full("2001:db8:9:9::25")} <= n.safe()
+    fleet.agree()
+
+
+def test_no_ports_in_the_configuration_close_everything(make_fleet):
+    fleet = make_fleet(nodes=1, node_options={"ports": []})
+    fleet.agree()
+    n, attacker = fleet.nodes[0], fleet.attacker()
+    probe = ("import socket,sys; s=socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(0.3)\n"
+             "s.connect((sys.argv[1], 9)); s.send(b'x')\n"
+             "try: s.recv(1)\nexcept ConnectionRefusedError: print('refused')\nexcept TimeoutError: print('nothing')")
+
+    def udp():
+        return attacker.run(sys.executable, "-c", probe, n.host.ip4).strip()
+
+    def tcp(port):
+        (s,) = attacker.connect_all([(n.host.ip4, port)], 0.3).values()
+        return bool(s and s.close() is None)
+
+    other = n.host.start([sys.executable, "-c", "import socket,time; s=socket.create_server(('', 2222)); time.sleep(600)"], os.path.join(n.dir, "other.log"))
+    wait_until("another port is open", lambda: tcp(2222))
+    assert udp() == "refused" and tcp(143)
+    fleet.ctl("ban", attacker.ip4, "--for", "1h")
+    wait_in_kernels(fleet, [attacker.ip4])
+    assert udp() == "nothing" and not tcp(2222) and not tcp(143)
+    other.stop()
 
 
 def test_ipv4_mapped_addresses_are_ipv4_wherever_they_are_given(make_fleet):

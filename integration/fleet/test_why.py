@@ -155,6 +155,8 @@ def test_a_held_range_counts_on_its_own_node_only_and_says_how_to_approve_it(fle
     out = why(fleet, "203.0.113.50")
     assert [(s["state"], s["author"]) for s in out["safe"]] == [("held", "mail1")]
     assert "on 1 of 2 servers" in out["sentence"]
+    fleet.ctl("bans", "203.0.113.50")
+    assert "in the kernel of 1 of 2 servers" in fleet.err
     assert {n["name"]: n["enforcement"] for n in out["nodes"]} == {"mail1": "excepted", "mail2": "blocks"}
     assert "kbanctl safeacl approve 203.0.113.50 --node mail1" in fleet.ctl("why", "203.0.113.50")
     fleet.ctl("safeacl", "approve", "203.0.113.50", "--node", "mail1")
@@ -189,8 +191,92 @@ def test_a_node_that_is_away_is_named(fleet):
     wait_until("the broker knows", lambda: "on 1 of 2 servers" in first_line(fleet, "203.0.113.70"))
     assert {n["name"]: n["enforcement"] for n in why(fleet, "203.0.113.70")["nodes"]} == {"mail1": "blocks", "mail2": "away"}
     assert "no fresh word of: mail2 (offline)" in fleet.ctl("why", "203.0.113.70")
+    assert {n["name"]: n["blocks"] for n in why(fleet, "203.0.113.70")["nodes"]} == {"mail1": True, "mail2": None}
     fleet.nodes[1].start()
     fleet.agree()
+
+
+def test_who_was_away_when_somebody_was_let_in_is_named_until_it_has_caught_up(fleet):
+    fleet.ctl("ban", "203.0.113.71", "--for", "1h", "--wait", "all")
+    fleet.ctl("ban", "203.0.113.72", "--for", "1h", "--wait", "all")
+    until = why(fleet, "203.0.113.71")["until"]
+    fleet.nodes[1].kill()
+    wait_until("the broker knows", lambda: "mail2 (offline)" in fleet.ctl("why", "203.0.113.71"))
+    fleet.ctl("unban", "203.0.113.71")
+    assert "203.0.113.71: 1 ban ended" in fleet.err
+    assert "not confirmed yet by mail2 (offline), which may still block 203.0.113.71" in fleet.err
+    fleet.ctl("safeacl", "add", "203.0.113.72")
+    assert "not confirmed yet by mail2 (offline), which may still block 203.0.113.72" in fleet.err
+    for address in ("203.0.113.71", "203.0.113.72"):
+        out = why(fleet, address)
+        assert out["sentence"].endswith(f"; mail2 (offline) may still block it until {out['nodes'][1]['may_block_until']}.")
+        assert not out["blocked"] and {n["name"]: n["blocks"] for n in out["nodes"]} == {"mail1": False, "mail2": None}
+    assert why(fleet, "203.0.113.71")["nodes"][1]["may_block_until"] == until
+    fleet.ctl("bans")
+    assert "no fresh word of mail2 (offline)" in fleet.err
+    fleet.nodes[1].start()
+    fleet.agree()
+    for address in ("203.0.113.71", "203.0.113.72"):
+        out = why(fleet, address)
+        assert "may still" not in out["sentence"] and not any(n["blocks"] for n in out["nodes"])
+    fleet.ctl("safeacl", "remove", "203.0.113.72")
+    fleet.ctl("ban", "203.0.113.71")
+    fleet.ctl("unban", "203.0.113.71")
+    assert "not confirmed" not in fleet.err
+
+
+def test_what_ended_a_wide_ban_is_told_for_every_address_in_it(fleet):
+    fleet.ctl("ban", "198.18.4.0/24", "--for", "1h")
+    fleet.ctl("unban", "198.18.4.9", "--covering", "--why", "customer called")
+    assert "198.18.4.9: 1 ban ended" in fleet.err and "198.18.4.0/24, which covers it, is let in with it" in fleet.err
+    out = why(fleet, "198.18.4.10")
+    assert "operator ended its newest ban at" in out["sentence"] and "customer called" in out["sentence"]
+    assert out["reasons"][0]["ended_by"] == "operator" and out["unbans"][0]["prefix"] == "198.18.4.9"
+    row, = log(fleet, "198.18.4.10")
+    assert row["ended_early"] and row["until"] == out["reasons"][0]["until"]
+    assert f"ended {row['until'][11:19]}" in fleet.ctl("log", "198.18.4.10")
+
+
+def test_a_feeder_withdraws_its_own_bans_only_and_waits_by_what_nodes_say(fleet):
+    feeder = member(fleet, "trap", "feeder")
+    fleet.ctl("ban", "203.0.113.90", "--wait", "all", "--identity", feeder)
+    assert "in the kernel of 2 of 2 nodes" in fleet.err
+    assert [b["rule"] for b in fleet.json("bans", "203.0.113.90")["bans"]] == ["feeder"]
+    fleet.ctl("unban", "203.0.113.90", "--identity", feeder)
+    assert "203.0.113.90: your ban has ended" in fleet.err
+    assert not why(fleet, "203.0.113.90")["blocked"]
+    fleet.ctl("ban", "203.0.113.91")
+    fleet.ctl("ban", "203.0.113.91", "--for", "2h")
+    fleet.ctl("unban", "203.0.113.91", "--identity", feeder, codes=(NOT_FOUND,))
+    assert "no ban of exactly 203.0.113.91 by trap runs" in fleet.err
+    assert fleet.json("unban", "203.0.113.91")["ended"] == len(why(fleet, "203.0.113.91")["reasons"]) == 2
+    fleet.ctl("ban", "198.18.5.0/24", "--identity", feeder, codes=(FAILED,))
+    assert "a feeder bans single IPv4 addresses" in fleet.err and "--force" not in fleet.err
+
+
+def test_after_a_restart_a_broker_that_has_not_heard_of_a_server_says_so(fleet):
+    fleet.ctl("ban", "203.0.113.92", "--wait", "all")
+    for n in fleet.nodes:
+        n.kill()
+    fleet.broker.kill()
+    fleet.start_broker()
+    servers = "0 of 2 servers (2 not known yet: the broker has not heard of them since it started)"
+    assert servers in first_line(fleet, "203.0.113.92")
+    fleet.ctl("bans")
+    assert f"in the kernel of {servers}" in fleet.err
+    assert {r["state"] for r in fleet.cluster()["nodes"]} == {"unheard"}
+    for n in fleet.nodes:
+        n.start()
+    fleet.agree()
+    fleet.ctl("unban", "203.0.113.92")
+
+
+def test_a_prefix_with_the_brokers_address_is_told_with_the_bans_inside(fleet):
+    fleet.ctl("ban", "10.77.9.9")
+    line = first_line(fleet, "10.77.0.0/16")
+    assert line == "10.77.0.0/16 as a whole cannot be banned (it holds a broker's address); 1 ban inside it runs."
+    assert "to let it in now:      kbanctl unban 10.77.0.0/16" in fleet.ctl("why", "10.77.0.0/16")
+    fleet.ctl("unban", "10.77.0.0/16")
 
 
 def test_bans_say_on_how_many_servers(fleet):
@@ -240,12 +326,34 @@ def test_the_log_names_whom_it_is_about(fleet):
 
 
 @pytest.mark.parametrize("words, argv", [
-    ("is none of: ban unban", ("--kind", "bann")), ("use -o jsonl", ("--follow", "-o", "json")),
+    ("did you mean ban?", ("--kind", "bann")), ("give --kind once for each", ("--kind", "ban,unban")), ("use -o jsonl", ("--follow", "-o", "json")),
     ("--since", ("--since", "yesterday"))])
 def test_a_bad_filter_is_named(fleet, words, argv):
     with pytest.raises(CtlError) as e:
         fleet.ctl("log", *argv)
     assert e.value.code == USAGE and words in e.value.err
+
+
+def test_what_fails_at_once_leaves_stdout_alone(fleet):
+    feeder = member(fleet, "looker", "feeder")
+    for fmt in ("table", "json", "csv"):
+        assert fleet.ctl("log", "-o", fmt, "--identity", feeder, codes=(4,)) == ""
+
+
+def test_a_table_in_a_pipe_is_not_cut(fleet):
+    fleet.ctl("ban", "2001:db8:1111:2222:3333:4444:5555:6666", "--reason", "x" * 200)
+    assert "2001:db8:1111:2222:3333:4444:5555:6666  " in fleet.ctl("log") and "\u2026" not in fleet.ctl("log")
+    assert "x" * 200 in fleet.ctl("bans")
+    fleet.ctl("unban", "2001:db8:1111:2222:3333:4444:5555:6666")
+
+
+def test_a_reader_that_has_enough_ends_it_quietly(fleet):
+    r, w = os.pipe()
+    os.close(r)
+    p = subprocess.run([*within(fleet.ops.ns), fleet.program("kbanctl"), "log"], stdout=w, stderr=subprocess.PIPE, timeout=30,
+                       env={**os.environ, "KBAN_IDENTITY": fleet.operator})
+    os.close(w)
+    assert p.returncode == -signal.SIGPIPE and p.stderr == b""
 
 
 def test_an_author_whom_nobody_knows_is_not_found(fleet):
@@ -297,14 +405,20 @@ def test_a_policy_is_shown_with_who_set_it(fleet):
     assert {f["name"]: (f["min"], f["max"], f["default"]) for f in out["fields"]}["quota-per-hour"] == (1, 1000000, 5000)
     fleet.ctl("policy", "set", "safe_max=64")
     assert log(fleet, "--kind", "policy")[-1]["why"] == "safe-max 65 -> 64"
-    fleet.ctl("policy", "set", "safe-max=64")
+    assert fleet.json("policy", "set", "safe-max=64")["outcome"] == "no-change"
     assert "no change" in fleet.err
+    rows = [r.split("\t") for r in fleet.ctl("policy", "show", "-o", "tsv").splitlines()]
+    assert dict(zip(rows[0], {r[0]: r for r in rows}["history"]))["value"] == str(90 * 86400000)
+    with pytest.raises(CtlError) as e:
+        fleet.ctl("policy", "set", "history=30d", "history=60d")
+    assert "one of them is meant" in e.value.err
     assert "signature checked here" in (fleet.ctl("policy", "show"), fleet.err)[1]
 
 
 @pytest.mark.parametrize("words, assignment", [
     ("it takes 1 to 1000000", "quota-per-hour=0"), ("it takes 1d to 3660d", "history=1h"), ("it takes 100% to 1000%", "repeat-percent=50"),
-    ("did you mean repeat-max", "repeat-mx=1d"), ("is not NAME=VALUE", "history"), ("it takes /8 to /32", "ban-min-len4=/7")])
+    ("did you mean repeat-max", "repeat-mx=1d"), ("is not NAME=VALUE", "history"), ("it takes /8 to /32", "ban-min-len4=/7"),
+    ("is no duration", "history="), ("is no number", "quota-per-hour=1e3")])
 def test_a_bad_policy_is_refused_here_with_its_range(fleet, words, assignment):
     for verb in ("set", "test"):
         with pytest.raises(CtlError) as e:
@@ -320,9 +434,10 @@ def test_a_repeat_offender_is_banned_for_longer_and_why_says_so(fleet):
     fleet.ctl("ban", "192.0.2.40", "--for", "10s", "--identity", feeder)
     newest = why(fleet, "192.0.2.40")["reasons"][0]
     assert newest["strikes"] == 2 and newest["until_s"] - newest["since_s"] == 30 and newest["duration_ms"] == 10000
-    assert "strike 2" in fleet.ctl("why", "192.0.2.40")
+    assert "time 2 that it was banned: lengthened to 30s" in fleet.ctl("why", "192.0.2.40")
     out = fleet.json("policy", "test", "repeat-percent=100")
     assert (out["shortened"], out["lengthened"]) == (1, 0) and out["top"][0] == {"prefix": "192.0.2.40", "change_ms": -20000}
+    assert fleet.json("policy", "test", "repeat-percent=300", "--since", "all")["refused"] == 0
     out = fleet.json("policy", "test", "repeat-percent=600", "--since", "1h")
     assert (out["shortened"], out["lengthened"], out["lengthened_ms"]) == (0, 1, 30000)
     fleet.ctl("policy", "set", "repeat-percent=100", "repeat-max=1d")
@@ -333,19 +448,27 @@ def test_a_lower_quota_would_hold_a_node_and_then_does(fleet):
     mail1 = {n["name"]: n for n in out["nodes"]}["mail1"]
     assert mail1["on_hold"] and mail1["over_quota"] >= 1 and mail1["refused_on_hold"] >= 1 and out["refused"] >= 2
     assert "mail1 would go on hold at" in fleet.ctl("policy", "test", "quota-per-hour=1")
+    assert sum(c["events"] for c in out["changes"] if c["change"] == "refused") == out["refused"]
+    assert ("mail1", "ban", "on-hold") in {(c["author"], c["kind"], c["because"]) for c in out["changes"]}
+    assert "ban of mail1 (on-hold): " in fleet.ctl("policy", "test", "quota-per-hour=1")
     assert fleet.json("policy", "test", "quota-per-hour=4999")["refused"] == 0
     fleet.ctl("policy", "set", "quota-per-hour=1")
     fleet.nodes[0].attack("192.0.2.50")
     wait_until("mail1 is held", lambda: {n["name"]: n["state"] for n in fleet.cluster()["nodes"]}["mail1"] == "held")
     fleet.ctl("cluster", "list", codes=(6,))
     assert "`kbanctl node release mail1`" in fleet.err
-    line = wait_until("the log has it", lambda: (text := first_line(fleet, "192.0.2.50", codes=(0, 3))).endswith("over-quota.") and text)
-    assert line.startswith("192.0.2.50 is blocked on mail1 alone, until about") and line.endswith(f"{WORDS}; the fleet refused the ban, over-quota.")
-    assert why(fleet, "192.0.2.50")["blocked_alone_on"] == "mail1" and not why(fleet, "192.0.2.50")["blocked"]
+    line = wait_until("the log has it", lambda: "over-quota" in (text := first_line(fleet, "192.0.2.50", codes=(0, 3))) and text)
+    assert line.startswith("192.0.2.50 is blocked on mail1 alone, until about") and f"{WORDS}; the fleet refused the ban, over-quota" in line
+    out = why(fleet, "192.0.2.50")
+    assert (out["blocked"], out["blocked_alone_on"], out["by"]) == (True, "mail1", "192.0.2.50") and out["until"] in line
+    assert {n["name"]: n["blocks"] for n in out["nodes"]} == {"mail1": True, "mail2": False}
+    assert "(mail1 is on hold: kbanctl node release mail1)" in line
     assert kernel.full("192.0.2.50") in fleet.nodes[0].banned() - fleet.nodes[1].banned()
+    fleet.ctl("unban", "192.0.2.50")
+    assert "192.0.2.50: mail1 blocked it alone" in fleet.err
+    wait_until("mail1 lets it in", lambda: kernel.full("192.0.2.50") not in fleet.nodes[0].banned())
     fleet.ctl("policy", "set", "quota-per-hour=5000")
     fleet.ctl("node", "release", "mail1")
-    fleet.ctl("unban", "192.0.2.50", codes=(OK, NOT_FOUND))
     attack(fleet, "192.0.2.51")
     fleet.agree()
 

@@ -329,11 +329,12 @@ static bool all_in_step(const struct world *w)
 	return true;
 }
 
-#define QUIET_MS 75000 /* in which every estimate of broker time is renewed, and every end that was set by an older one mended */
+#define HEAL_MS  180000 /* a node that could not store the broker's state asks again after two minutes */
+#define QUIET_MS 75000  /* in which every estimate of broker time is renewed, and every end that was set by an older one mended */
 
 const char *world_heal(struct world *w)
 {
-	uint64_t end = w->now_ms + 120000 + QUIET_MS, since = 0;
+	uint64_t end = w->now_ms + HEAL_MS + QUIET_MS, since = 0;
 
 	end_faults(w);
 	while (w->now_ms < end) {
@@ -354,5 +355,5 @@ const char *world_heal(struct world *w)
 			fprintf(stderr, "node %u is %s with %llu events waiting\n", i + 1,
 				node_link_name(node_link(w->nodes[i].node)),
 				(unsigned long long)node_waiting(w->nodes[i].node));
-	return "not all in step two minutes after the last fault";
+	return "not all in step three minutes after the last fault";
 }

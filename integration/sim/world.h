@@ -136,7 +136,7 @@ void world_free(struct world *w);
 void world_step(struct world *w);
 /* NULL, or a sentence about what is broken. */
 const char *world_check(struct world *w);
-/* NULL when all agree within two simulated minutes. */
+/* NULL when all agree within three simulated minutes. */
 const char *world_heal(struct world *w);
 
 /* For the world's own files. */

@@ -87,6 +87,85 @@ def test_joining_gives_programs_a_record(fleet):
     assert fleet.ctl("bans", "--identity", path)
 
 
+def add_broker(fleet, name, *argv, **kw):
+    path = os.path.join(fleet.work, f"{name}.id")
+    command = ("broker", "add", name, "--endpoint", f"tcp://{name}.example:7400", "--out", path, *argv)
+    return path, command
+
+
+def brokers(fleet):
+    return {b["name"]: b for b in fleet.json("broker", "list")["brokers"]}
+
+
+def test_a_further_broker_gets_an_identity_of_its_own_and_is_never_banned(fleet):
+    path, command = add_broker(fleet, "broker2", "--address", "198.18.0.2", "--address", "2001:db8:7::2")
+    out = fleet.json(*command)
+    text = Path(path).read_text()
+    row = brokers(fleet)["broker2"]
+    assert (out["name"], out["role"], out["identity"]) == ("broker2", "broker", path)
+    assert os.stat(path).st_mode & 0o7777 == 0o600 and not os.path.exists(path + ".joining")
+    assert "\nname broker2\nrole broker\n" in text
+    assert f"broker tcp://broker2.example:7400 {row['curve_key']}" in text.splitlines() and row["curve_key"] == out["curve_key"]
+    assert (row["state"], row["endpoint"], row["addresses"]) == ("granted", "tcp://broker2.example:7400", ["198.18.0.2", "2001:db8:7::2"])
+    for address in ("198.18.0.2", "2001:db8:7::2"):
+        assert "broker's address" in fails(fleet, FAILED, address, "ban", address).err
+    assert [e["kind"] for e in fleet.json("log", "198.18.0.2")["events"]] == ["broker-address"]
+    fleet.agree()
+
+
+def test_a_brokers_identity_may_neither_report_nor_ask(fleet):
+    path, command = add_broker(fleet, "broker3", "--address", "198.18.0.3")
+    fleet.ctl(*command)
+    for argv in (("ban", "203.0.113.20"), ("safeacl", "add", "203.0.113.0/24"), ("node", "invite", "mail9"),
+                 ("principal", "revoke", "broker"), ("bans",), ("log",)):
+        fails(fleet, DENIED, "role", *argv, "--identity", path, identity=False)
+
+
+def test_adding_a_broker_goes_on_where_it_was(fleet):
+    path, command = add_broker(fleet, "broker4", "--address", "198.18.0.4")
+    fleet.ctl(*command)
+    first = brokers(fleet)["broker4"]
+    head = max(e["seq"] for e in fleet.json("log", "--since", "all")["events"])
+    fleet.ctl(*command)  # nothing is left to do
+    os.rename(path, path + ".joining")  # as if the join's receipt had been lost
+    fleet.ctl(*command)
+    assert brokers(fleet)["broker4"] == first and os.path.exists(path) and not os.path.exists(path + ".joining")
+    assert {e["kind"] for e in fleet.json("log", "--since", "all")["events"] if e["seq"] > head} <= {"broker-address"}
+
+
+def test_a_broker_that_is_refused_leaves_nothing_behind(fleet):
+    path, command = add_broker(fleet, "mail1", "--address", "198.18.0.5")
+    fails(fleet, FAILED, "name mail1 is taken", *command)
+    assert not os.path.exists(path) and not os.path.exists(path + ".joining")
+    assert "198.18.0.5" not in fleet.ctl("broker", "list")
+    Path(path).write_text("something else\n")
+    fails(fleet, FAILED, "is there already", *command)
+    assert Path(path).read_text() == "something else\n"
+    fails(fleet, USAGE, "tcp://HOST:PORT", "broker", "add", "x", "--endpoint", "198.18.0.5")
+    fails(fleet, USAGE, "a name is 1 to", "broker", "add", "No Name", "--endpoint", "tcp://198.18.0.5:7400")
+    fails(fleet, FAILED, "give its addresses with --address", "broker", "add", "x", "--endpoint", "tcp://nosuch.invalid:7400")
+
+
+def init(fleet, name, *argv):
+    """A cluster of its own in a new folder, made on the operator's host."""
+    folder = os.path.join(fleet.work, name)
+    return folder, json.loads(fleet.ctl("init", "--dir", folder, "-o", "json", *argv, identity=False))
+
+
+def test_init_looks_a_name_up_unless_its_addresses_are_given(fleet):
+    folder, out = init(fleet, "named", "--broker", "tcp://localhost:7400")
+    assert out["addresses"] and set(out["addresses"]) <= {"127.0.0.1", "::1"}
+    assert out["endpoint"] == "tcp://localhost:7400"
+    assert f"broker tcp://localhost:7400 " in Path(folder, "operator.id").read_text()
+    assert {f: os.stat(os.path.join(folder, f)).st_mode & 0o7777 for f in os.listdir(folder)} == dict.fromkeys(
+        ("root.key", "operator.id", "broker.id", "genesis.kban"), 0o600)
+    _, out = init(fleet, "given", "--broker", "tcp://nosuch.invalid:7400", "--address", "192.0.2.9")
+    assert out["addresses"] == ["192.0.2.9"]
+    e = fails(fleet, FAILED, "give its addresses with --address", "init", "--dir", os.path.join(fleet.work, "lost"),
+              "--broker", "tcp://nosuch.invalid:7400", identity=False)
+    assert "nosuch.invalid" in e.err and not os.path.exists(os.path.join(fleet.work, "lost"))
+
+
 def test_an_invitation_may_be_revoked_and_purged(fleet):
     fleet.invite("ghost")
     fleet.ctl("node", "revoke", "ghost", "--purge")

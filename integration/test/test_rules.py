@@ -164,13 +164,21 @@ def test_explain_and_fail2ban_agree_on_generated_lines_that_the_filter_knows(tmp
         assert theirs.get(i) == single(ours[i]["address"]), text
 
 
+def alone(tmp_path):
+    """Options that switch every built-in rule off, so that a filter is seen alone."""
+    names = re.findall(r"^rule (\S+) {", (ROOT / "node/rules/kerio.rules").read_text(), re.M)
+    rules = tmp_path / "none.rules"
+    rules.write_text("".join(f'rule {name} {{\n log = any\n service = x\n verdict = none\n pattern = "(?!)"\n}}\n' for name in names))
+    return ["--rules", rules]
+
+
 @needs_fail2ban
 def test_debians_own_filter_loads_and_gives_fail2bans_verdict_on_every_line(tmp_path):
     rng = seeded()
     texts = [text for _, text in samples()] + generated(rng, 6000, FORMS + UNKNOWN, PLAIN + HOSTILE, ADDRESSES + ["mx.example.com", "x-192.0.2.1"])
     log = tmp_path / "security.log"
     log.write_text("\n".join(stamped(texts)) + "\n")
-    theirs, ours = fail2ban(log), explain(log, "--rules", FILTER)
+    theirs, ours = fail2ban(log), explain(log, "--rules", FILTER, *alone(tmp_path))
     wrong = []
     for i, text in enumerate(texts):
         matched = (ours[i]["rule"] or "").startswith("kerio.")
@@ -180,6 +188,7 @@ def test_debians_own_filter_loads_and_gives_fail2bans_verdict_on_every_line(tmp_
     assert sum(i in theirs for i in range(len(texts))) > 2000
 
 
+DATE = "datepattern = ^\\[%%d/%%b/%%Y %%H:%%M:%%S\\]\n"
 OWN_FILTER = r"""[INCLUDES]
 before = common.conf
 [Definition]
@@ -203,16 +212,58 @@ def test_a_filter_with_everything_in_it_is_read_as_fail2ban_reads_it(tmp_path):
     (tmp_path / "common.conf").write_text("[DEFAULT]\n")
     forms = ["SMTP: User %T doesn't exist. Attempt from IP address %A.", "IMAP: User %T doesn't exist. Attempt from IP address %A",
              "IMAP: Invalid password for user %T. Attempt from IP address %A.", "POP3: User %T doesn't exist. Attempt from IP address %A"]
-    typed = PLAIN + ["'a'", "'a\"", "a@[:]", "joe@example.org", "longer-than-8@example.com", "\"a\""]
+    typed = [t for t in PLAIN if t.isascii()] + ["'a'", "'a\"", "a@[:]", "joe@example.org", "longer-than-8@example.com", "\"a\""]
     texts = generated(seeded(), 4000, forms, typed, ADDRESSES)
     log = tmp_path / "security.log"
     log.write_text("\n".join(stamped(texts)) + "\n")
-    theirs, ours = fail2ban(log, rules), explain(log, "--rules", rules)
+    theirs, ours = fail2ban(log, rules), explain(log, "--rules", rules, *alone(tmp_path))
     for i, text in enumerate(texts):
         matched = (ours[i]["rule"] or "").startswith("mine.")
         assert matched == (i in theirs), text
         assert not matched or single(ours[i]["address"]) == theirs[i], text
     assert len(theirs) > 300
+
+
+@needs_fail2ban
+@pytest.mark.parametrize("regex", ["<HOST>[^,]", "<HOST>\\s", "<ADDR>\\W", "<HOST>$", "<HOST>\\Z", "<HOST>\\n$", "<HOST>.", "<HOST>\\b", "<ADDR>:<F-PORT/>[^,]",
+                                   "<ADDR>(?::\\d+)?$", "<HOST>\\D", "<ADDR>[^\\d]", "(?s)<HOST>.$", "(?m)<HOST>$\\n", "<IP4>(?!\\d)"])
+def test_what_stands_behind_an_address_at_the_end_of_a_line_is_what_fail2ban_has_there(tmp_path, regex):
+    rules = tmp_path / "mine.conf"
+    flags, rest = re.match(r"(\(\?\w\))?(.*)", regex).groups()
+    rules.write_text(f"[Definition] ; a comment\n{DATE}failregex = {flags or ''}^ foo {rest} ; and another\n"
+                     f"            ^ pre <F-USER>[^,]+</F-USER>,{rest}\n")
+    texts = [f"{word}{a}{end}" for word in ("foo ", "pre u,") for a in ("203.0.113.55", "203.0.113.5", "2001:db8::15", "[2001:db8::15]", "203.0.113.55:25")
+             for end in ("", " ", "\t", ".", ",", ", x", ":25", ":25,")]
+    log = tmp_path / "a.log"
+    log.write_text("\n".join(stamped(texts)) + "\n")
+    if flags:  # only at the beginning, also for Python
+        rules.write_text(rules.read_text().replace("            ^ pre", f"            {flags}^ pre"))
+    theirs, ours = fail2ban(log, rules), explain(log, "--rules", rules)
+    for i, text in enumerate(texts):
+        assert (ours[i]["rule"] is not None) == (i in theirs), text
+        assert i not in theirs or single(ours[i]["address"]) == theirs[i], text
+
+
+@needs_fail2ban
+@pytest.mark.parametrize("text", ["failregex = ^ a <HOST>\nfailregex = ^ b <HOST>\n", "failregex = ^ a(?i)b <HOST>\n"])
+def test_what_fail2ban_refuses_of_a_filter_is_refused(tmp_path, text):
+    rules, log = tmp_path / "mine.conf", tmp_path / "a.log"
+    rules.write_text("[Definition]\n" + text)
+    log.write_text("\n".join(stamped(["ab 192.0.2.1", "a 192.0.2.1"])) + "\n")
+    p = subprocess.run(["fail2ban-regex", "--raw", str(log), str(rules)], capture_output=True, env=ENV, timeout=60)
+    assert p.returncode not in (0, 1) or b"rror" in p.stdout + p.stderr
+    assert f"{rules}:".encode() in kbanctl("explain", "--rules", rules, log, codes=(FAILED,)).stderr
+
+
+@needs_fail2ban
+def test_init_overrides_tags_as_in_fail2ban(tmp_path):
+    rules, log = tmp_path / "mine.conf", tmp_path / "a.log"
+    rules.write_text("[DEFAULT]\ny = default\n[Init]\nx = init\n[Definition]\n" + DATE + "x = own\nfailregex = ^ <x> %(x)s <y> <HOST>\n")
+    texts = [f"{a} {b} default 192.0.2.1" for a in ("init", "own") for b in ("init", "own")]
+    log.write_text("\n".join(stamped(texts)) + "\n")
+    theirs = fail2ban(log, rules)
+    assert [r["rule"] is not None for r in explain(log, "--rules", rules)] == [i in theirs for i in range(len(texts))]
+    assert len(theirs) == 1
 
 
 # --- explain
@@ -320,6 +371,19 @@ def test_replay_reads_own_rules_with_their_limits(tmp_path):
     assert bans(log)["bans"] == []
     (b,) = bans(log, "--rules", rules)["bans"]
     assert (b["rule"], b["service"], b["failures"], b["until_s"] - b["at_s"]) == ("fax", "fax", 3, 60)
+
+
+@needs_fail2ban
+def test_debians_filter_beside_the_built_in_rules_counts_no_login_twice_and_loses_nothing(tmp_path):
+    def login(s, a):
+        return [(s, f"SMTP: User joe doesn't exist. Attempt from IP address {a}"), (s, f"Failed SMTP login from {a} with SASL method LOGIN")]
+
+    log = log_of(tmp_path / "a.log", *[e for i in range(9) for e in login(i, "198.51.100.7")],
+                 *[(40 + i, ATTACK.format("198.51.100.8")) for i in range(5)],
+                 *[(45 + i, "SMTP: Invalid password for user joe. Attempt from IP address 198.51.100.8") for i in range(5)])
+    assert [b["address"] for b in bans(log)["bans"]] == ["198.51.100.8"]
+    for failures in (5, 9, 10, 18):
+        assert bans(log, "--rules", FILTER, "--failures", failures)["bans"] == bans(log, "--failures", failures)["bans"]
 
 
 def test_replay_places_syslog_lines_by_their_zone_and_leaves_out_those_without_a_year():

@@ -162,6 +162,30 @@ static void a_long_line_is_kept_with_both_ends_and_a_mark(void **state)
 	}
 }
 
+/* They share a /64 with others, who are to be counted, and not to be banned for them. */
+static void failures_of_an_address_that_is_safe_or_excepted_do_not_count(void **state)
+{
+	struct fixture *f = *state;
+
+	f->w->excepted[0] = P("2001:db8:9:9::25");
+	restart(f);
+	go_live(f->w);
+	log_safe(f->w, "2001:db8:5:6::1", 0);
+	stream_rest(f->w);
+	write_failures(f, "2001:db8:5:6::1", 20, 0);
+	write_failures(f, "2001:db8:9:9::25", 20, 0);
+	write_failures(f, "2001:db8:5:6::2", 9, 0);
+	write_failures(f, "2001:db8:9:9::26", 9, 0);
+	read_all(f);
+	assert_int_equal(banned(f->w, "2001:db8:5:6::/64"), 0);
+	assert_int_equal(banned(f->w, "2001:db8:9:9::/64"), 0);
+	write_failures(f, "2001:db8:5:6::2", 1, 0);
+	write_failures(f, "2001:db8:9:9::26", 1, 0);
+	read_all(f);
+	assert_true(banned(f->w, "2001:db8:5:6::/64"));
+	assert_true(banned(f->w, "2001:db8:9:9::/64"));
+}
+
 static void backlog_bans_for_what_remains_in_local_time(void **state)
 {
 	struct fixture *f = *state;
@@ -405,6 +429,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(ten_failures_ban_and_store_offence_and_place_together),
+		T(failures_of_an_address_that_is_safe_or_excepted_do_not_count),
 		T(backlog_bans_for_what_remains_in_local_time),
 		T(a_long_line_is_kept_with_both_ends_and_a_mark),
 		T(window_is_rebuilt_after_a_restart),

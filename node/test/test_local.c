@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "node/local.h"
+#include "node/options.h"
 #include "proto/log.h"
 
 static char folder[] = "/tmp/kban-local-XXXXXX";
@@ -120,15 +121,45 @@ static void missing_files_and_garbage_are_no_error(void **state)
 	drop(bad);
 }
 
+static void assert_advised(const char *text, const char *remedy)
+{
+	kban_auto(kban_free) void *said = local_check_prefix(text);
+
+	assert_int_equal(!said, !remedy);
+	if (remedy)
+		assert_non_null(strstr(said, remedy));
+}
+
 static void prefixes_are_checked_with_a_remedy(void **state)
 {
 	(void)state;
-	assert_null(local_check_prefix("192.0.2.0/24"));
-	assert_null(local_check_prefix("2001:db8::1"));
-	assert_non_null(strstr(local_check_prefix("192.0.2.1/24"), "first address"));
-	assert_non_null(strstr(local_check_prefix("mail.example.com"), "write 192.0.2.1"));
-	assert_non_null(strstr(local_check_prefix("0.0.0.0/0"), "backend = \"none\""));
-	assert_non_null(local_check_prefix("::/0"));
+	assert_advised("192.0.2.0/24", NULL);
+	assert_advised("2001:db8::1", NULL);
+	assert_advised("0.0.0.0/0", "backend = \"none\"");
+	assert_advised("::/0", "backend = \"none\"");
+	assert_advised("192.0.2.1/24", "did you mean 192.0.2.0/24, or 192.0.2.1 alone?");
+	assert_advised("192.0.2.0/255.255.255.0", "write the length: 192.0.2.0/24");
+	assert_advised("192.0.2.0-192.0.2.255", "did you mean 192.0.2.0/24?");
+	assert_advised("192.0.2.*", "write the prefix: 192.0.2.0/24");
+	assert_advised("192.0.2.1:25", "write the address alone: 192.0.2.1");
+	assert_advised("mail.example.com", "name the address");
+	assert_advised("office", "is no address or prefix, like 192.0.2.1");
+}
+
+/* From the file on, as an administrator meets it. */
+static void a_bad_exception_in_the_file_names_the_remedy(void **state)
+{
+	char *path = put("node.conf", "except = {\"198.51.100.0/24\", \"192.0.2.7/28\"}\n");
+	struct options o = {0};
+	char *error = NULL;
+
+	(void)state;
+	assert_int_not_equal(options_load(&o, path, &error), 0);
+	assert_non_null(strstr(error, "\"192.0.2.7/28\" is no value for except; has bits set"));
+	assert_non_null(strstr(error, "did you mean 192.0.2.0/28, or 192.0.2.7 alone?"));
+	free(error);
+	options_free(&o);
+	drop(path);
 }
 
 int main(void)
@@ -139,6 +170,7 @@ int main(void)
 		cmocka_unit_test(configured_prefixes_and_numeric_brokers_are_excepted),
 		cmocka_unit_test(missing_files_and_garbage_are_no_error),
 		cmocka_unit_test(prefixes_are_checked_with_a_remedy),
+		cmocka_unit_test(a_bad_exception_in_the_file_names_the_remedy),
 	};
 
 	kban_log_setup("test", 0);

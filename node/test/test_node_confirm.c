@@ -3,6 +3,7 @@
  * Unconfirmed: what another node's heartbeat has to say, and what does not count.
  */
 #include "node/test/state_world.h"
+#include "proto/accept.h"
 
 /* A new node that took the broker's state and is at the end of its log. */
 static void unconfirmed(struct world *w)
@@ -297,7 +298,122 @@ static void revoked_node_confirms_nothing(void **state)
 	assert_int_equal(status(w), 0);
 }
 
-static void without_another_node_there_is_nobody_to_ask(void **state)
+/* An operator's word ---------------------------------------------------------------------------- */
+
+static void log_epoch(struct world *w, uint32_t epoch, uint64_t seq, const struct kban_hash *digest)
+{
+	struct kban_event e = {.kind = KBAN_EVENT_EPOCH, .epoch = {.epoch = epoch}};
+	char reason[KBAN_ACCEPT_TEXT];
+
+	e.epoch.reason = kban_text(kban_accept_format(reason, seq, digest));
+	log_events(w, &w->operator, & e, 1);
+}
+
+/* What kbanctl does: it names the ledger as the broker has it. */
+static void accept_epoch(struct world *w)
+{
+	struct kban_place at;
+	struct kban_hash digest;
+
+	ledger_place(w->ledger, &at);
+	ledger_digest(w->ledger, &digest);
+	log_epoch(w, at.epoch + 1, at.seq, &digest);
+}
+
+static void operator_accepts_what_nobody_else_can_confirm(void **state)
+{
+	struct world *w = *state;
+
+	unconfirmed(w);
+	for (unsigned i = 0; i < 20; i++)
+		cluster_serve(w, &w->other, also_unconfirmed);
+	still_unconfirmed(w);
+	accept_epoch(w);
+	stream_rest(w);
+	assert_int_equal(status(w), 0);
+	assert_int_equal(rows_count(w, "u"), 0);
+	same_ledger(w);
+	node_restart(w);
+	go_live(w);
+	assert_int_equal(status(w), 0);
+}
+
+static void reports_made_before_an_epoch_count_after_it(void **state)
+{
+	struct world *w = *state;
+
+	unconfirmed(w);
+	offend(w, "198.51.100.77", 300 * S);
+	flush(w);
+	accept_epoch(w); /* the sealed report's base is of the epoch before */
+	take_submit(w);
+	stream_rest(w);
+	assert_int_equal(node_counts(w->node)->outcomes[KBAN_OUTCOME_COUNTED], 1);
+	node_restart(w);
+	go_live(w);
+	offend(w, "198.51.100.78", 300 * S);
+	flush(w);
+	pass(w, 100);
+	take_submit(w);
+	stream_rest(w);
+	same_ledger(w);
+	assert_int_equal(node_counts(w->node)->outcomes[KBAN_OUTCOME_COUNTED], 1);
+}
+
+static void operator_who_accepts_another_ledger_confirms_nothing(void **state)
+{
+	struct world *w = *state;
+	struct kban_event plain = {.kind = KBAN_EVENT_EPOCH,
+				   .epoch = {.epoch = 3, .reason = kban_text("restored")}};
+	struct kban_place at;
+	struct kban_hash digest;
+
+	unconfirmed(w);
+	ledger_place(w->ledger, &at);
+	ledger_digest(w->ledger, &digest);
+	digest.b[0] ^= 1;
+	log_epoch(w, 2, at.seq, &digest);
+	log_events(w, &w->operator, & plain, 1);
+	digest.b[0] ^= 1;
+	log_epoch(w, 4, at.seq, &digest); /* it is of an earlier epoch */
+	stream_rest(w);
+	still_unconfirmed(w);
+	accept_epoch(w);
+	stream_rest(w);
+	assert_int_equal(status(w), 0);
+}
+
+/* An operator's acceptance from before the state is in that state. */
+static void earlier_acceptance_confirms_no_later_state(void **state)
+{
+	struct world *w = *state;
+
+	accept_epoch(w);
+	unconfirmed(w);
+	node_restart(w);
+	go_live(w);
+	still_unconfirmed(w);
+}
+
+static void node_may_not_accept(void **state)
+{
+	struct world *w = *state;
+	struct kban_event e = {.kind = KBAN_EVENT_EPOCH, .epoch = {.epoch = 2}};
+	char reason[KBAN_ACCEPT_TEXT];
+	struct kban_place at;
+	struct kban_hash digest;
+
+	unconfirmed(w);
+	ledger_place(w->ledger, &at);
+	ledger_digest(w->ledger, &digest);
+	e.epoch.reason = kban_text(kban_accept_format(reason, at.seq, &digest));
+	log_events(w, &w->other, &e, 1);
+	stream_rest(w);
+	still_unconfirmed(w);
+}
+
+/* That nobody else is there is the broker's word: it may have left others out. */
+static void node_without_any_other_waits_for_an_operator(void **state)
 {
 	struct world *w = *state;
 	struct kban_event revoke = {.kind = KBAN_EVENT_REVOKE,
@@ -312,10 +428,12 @@ static void without_another_node_there_is_nobody_to_ask(void **state)
 	assert_int_equal(rows_count(w, "u"), 1); /* who else there is, the log's end tells */
 	sent_clear(w);
 	stream_rest(w);
-	pass(w, 100);
-	assert_null(asked(w, KBAN_QUERY_CLUSTER));
+	for (unsigned i = 0; i < 100; i++)
+		pass(w, 100);
+	still_unconfirmed(w);
+	accept_epoch(w);
+	stream_rest(w);
 	assert_int_equal(status(w), 0);
-	flush(w);
 	assert_int_equal(rows_count(w, "u"), 0);
 }
 
@@ -357,7 +475,12 @@ int main(void)
 		T(heartbeats_that_prove_nothing_are_ignored),
 		T(forged_heartbeat_is_ignored),
 		T(revoked_node_confirms_nothing),
-		T(without_another_node_there_is_nobody_to_ask),
+		T(operator_accepts_what_nobody_else_can_confirm),
+		T(reports_made_before_an_epoch_count_after_it),
+		T(operator_who_accepts_another_ledger_confirms_nothing),
+		T(earlier_acceptance_confirms_no_later_state),
+		T(node_may_not_accept),
+		T(node_without_any_other_waits_for_an_operator),
 		T(broker_whose_answers_never_end_is_not_asked_for_ever),
 	};
 

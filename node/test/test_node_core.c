@@ -30,6 +30,26 @@ static void excepted_and_never_ban_addresses_are_not_banned_or_reported(void **s
 	assert_int_equal(node_counts(w->node)->offences, 3);
 }
 
+/* The kernel holds the excepted address among its safe ones, whatever is banned around it. */
+static void an_excepted_address_exempts_itself_and_not_its_whole_network(void **state)
+{
+	struct world *w = *state;
+
+	w->excepted[0] = P("2001:db8:9:9::25");
+	node_restart(w);
+	offend(w, "2001:db8:9:9::/64", 300 * S);
+	flush(w);
+	assert_true(banned(w, "2001:db8:9:9::/64"));
+	assert_int_equal(rows_count(w, "o"), 1);
+	assert_true(node_spares(w->node, &w->excepted[0]));
+	struct kban_prefix beside = P("2001:db8:9:9::26");
+	assert_false(node_spares(w->node, &beside));
+	w->excepted[0] = P("2001:db8:8::/48");
+	node_restart(w);
+	offend(w, "2001:db8:8:8::/64", 300 * S);
+	assert_int_equal(banned(w, "2001:db8:8:8::/64"), 0);
+}
+
 static void offence_of_a_running_ban_is_reported_once_until_it_extends_it(void **state)
 {
 	struct world *w = *state;
@@ -531,6 +551,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(offence_is_in_the_kernel_before_anything_is_stored_or_sent),
 		T(excepted_and_never_ban_addresses_are_not_banned_or_reported),
+		T(an_excepted_address_exempts_itself_and_not_its_whole_network),
 		T(offence_of_a_running_ban_is_reported_once_until_it_extends_it),
 		T(history_is_reported_and_bans_nobody),
 		T(outbox_and_ban_survive_a_restart_for_what_remains),

@@ -772,6 +772,25 @@ static void replica_is_compacted_and_keeps_its_digest(void **state)
 	same_ledger(w);
 }
 
+static void replica_whose_log_is_ahead_of_this_servers_clock_is_not_compacted(void **state)
+{
+	struct world *w = *state;
+	struct store_head head;
+
+	go_live(w);
+	months(w);
+	w->wall_ms += 365 * DAY;
+	log_ban(w, &w->other, "198.51.100.9", 60 * S);
+	w->wall_ms -= 365 * DAY;
+	stream_rest(w);
+	for (unsigned i = 0; i < 2000; i++)
+		pass(w, 100);
+	assert_int_equal(store_head(w->store, &head), 0);
+	assert_int_equal(head.horizon, 0);
+	assert_int_equal(head.place.seq, w->n);
+	same_ledger(w);
+}
+
 static void full_disk_puts_compaction_off(void **state)
 {
 	struct world *w = *state;
@@ -832,6 +851,73 @@ static void damage_ends_compaction_and_nothing_is_dropped(void **state)
 	same_kernel(w);
 }
 
+/* A downgrade --------------------------------------------------------------------------------- */
+
+static struct {
+	size_t key_n, n;
+	uint8_t key[64], bytes[65536];
+} page;
+
+static int take_page(void *arg, struct kban_span key, struct kban_span value)
+{
+	(void)arg;
+	assert_true(key.n <= sizeof(page.key) && value.n <= sizeof(page.bytes));
+	memcpy(page.key, key.p, page.key_n = key.n);
+	memcpy(page.bytes, value.p, page.n = value.n);
+	return 0;
+}
+
+/* The switch to a fold version of the next release lies below the horizon by now. */
+static void state_becomes_newer(struct world *w)
+{
+	assert_int_equal(store_rows(w->store, kban_span("c", 1), take_page, NULL), 0);
+	for (size_t at = 0; at < page.n;) {
+		size_t n = (size_t)page.bytes[at] << 8 | page.bytes[at + 1];
+
+		if (page.bytes[at + 2] == ITEM_VERSIONS) {
+			page.bytes[at + 6] = (uint8_t)(kban_fold_newest + 1);
+			page.bytes[at + 14] = 1;
+		}
+		at += 2 + n;
+	}
+	store_begin(w->store);
+	store_put(w->store, kban_span(page.key, page.key_n), kban_span(page.bytes, page.n));
+	assert_int_equal(store_commit(w->store), 0);
+}
+
+static void downgraded_node_bans_here_and_leaves_the_kernel_alone(void **state)
+{
+	struct world *w = *state;
+	struct store_head head;
+
+	go_live(w);
+	months(w);
+	stream_rest(w);
+	for (unsigned i = 0; i < 2000; i++)
+		pass(w, 100);
+	assert_int_equal(store_head(w->store, &head), 0);
+	assert_true(head.horizon > 0);
+	state_becomes_newer(w);
+	w->watched = "192.0.2.100";
+	for (unsigned again = 0; again < 2; again++) {
+		node_restart(w);
+		assert_int_equal(node_link(w->node), NODE_UPGRADE_NEEDED);
+		w->horizon = head.horizon;
+		sent_clear(w);
+		greet(w);
+		assert_true(status(w) & KBAN_STATUS_UPGRADE_NEEDED);
+		offend(w, again ? "198.51.100.78" : "198.51.100.77", 3600 * S);
+		flush(w);
+		for (unsigned i = 0; i < 2000; i++)
+			pass(w, 100);
+		assert_true(banned(w, "198.51.100.77"));
+		assert_null(asked(w, KBAN_QUERY_STATE));
+		assert_int_equal(sent_count(w, KBAN_MSG_SUBMIT), 0);
+		assert_true(safe(w, "192.0.2.10"));
+	}
+	assert_true(banned(w, "192.0.2.100"));
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
 int main(void)
@@ -856,8 +942,10 @@ int main(void)
 		T(crash_at_each_step_leaves_a_node_that_starts),
 		T(full_disk_puts_the_state_off),
 		T(replica_is_compacted_and_keeps_its_digest),
+		T(replica_whose_log_is_ahead_of_this_servers_clock_is_not_compacted),
 		T(full_disk_puts_compaction_off),
 		T(damage_ends_compaction_and_nothing_is_dropped),
+		T(downgraded_node_bans_here_and_leaves_the_kernel_alone),
 	};
 
 	kban_log_setup("test", getenv("KBAN_TEST_LOG") ? KBAN_LOG_DEBUG : 0);

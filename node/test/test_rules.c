@@ -446,6 +446,48 @@ static void who_fails_and_who_logs_in_are_not_confused(void **state)
 	assert_false(m.has_address);
 }
 
+/* In the security log such a line is a failure: a user name must not hide who typed it. */
+static void a_user_name_makes_nobody_immune_in_the_security_log(void **state)
+{
+	static const char *const lines[] = {
+		"[17/May/2017 19:43:42] IMAP: User x authenticated  from IP address 192.0.2.1; y doesn't exist. "
+		"Attempt from IP address 203.0.113.66.",
+		"[17/May/2017 19:43:42] POP3: User a authenticated  from IP address b; doesn't exist. Attempt from IP address 203.0.113.66",
+	};
+	struct rules_match m;
+
+	(void)state;
+	for (size_t i = 0; i < KBAN_ARRAY_LEN(lines); i++) {
+		assert_true(rules_match_from(defaults, &rules_kerio_security, lines[i], strlen(lines[i]), &m));
+		assert_string_equal(m.rule, "unknown-user");
+		assert_string_equal(address_text(&m), "203.0.113.66");
+		assert_true(rules_match_from(defaults, &(struct rules_source){RULES_LOG_AUDIT, false}, lines[i], strlen(lines[i]), &m));
+		assert_string_equal(m.rule, "unclear-user");
+		assert_false(m.has_address);
+	}
+}
+
+static void typed_text_hides_nobody_in_the_security_log(void **state)
+{
+	(void)state;
+	random_seed();
+	for (unsigned i = 0; i < 60000; i++) {
+		const struct hostile *h = &hostile_lines[random_below(KBAN_ARRAY_LEN(hostile_lines))];
+		const char *real = random_below(2) ? "203.0.113.66" : "[2a02:1::66]:25";
+		char line[8192];
+		size_t len = hostile_build(line, sizeof(line), h, real);
+		struct rules_match m;
+		bool found = rules_match_from(defaults, &rules_kerio_security, line, len, &m);
+		if (h->verdict == RULES_SUCCESS) /* of the audit log */
+			continue;
+		bool fails = h->verdict == RULES_FAILURE && (!h->may_be_unclear || strstr(h->line, ": User %T doesn't"));
+		if (fails && (!found || m.verdict != RULES_FAILURE || !m.has_address))
+			fail_msg("case %u: nobody counts: %.*s", i, (int)len, line);
+		if (found && m.has_address && strcmp(address_text(&m), strchr(real, '.') ? "203.0.113.66" : "2a02:1::66"))
+			fail_msg("case %u: \"%s\" read from: %.*s", i, address_text(&m), (int)len, line);
+	}
+}
+
 static void a_mail_line_is_read_up_to_its_subject(void **state)
 {
 	struct rules_match m;
@@ -537,7 +579,7 @@ static void a_bad_file_is_refused_with_line_and_remedy(void **state)
 		{"rule a {\n" GOOD " pattern = \"%address% (\"\n}\n", ":5: rule a: pattern: missing closing parenthesis at byte"},
 		{"rule a {\n" GOOD "}\n", ": rule a: no pattern; add it"},
 		{"rule a {\n log = security\n verdict = none\n pattern = \"x\"\n}\n", ":4: rule a: no service; "},
-		{"rule a {\n" GOOD " service = \"S!\"\n pattern = \"%address%\"\n}\n", "bad service \"S!\"; "},
+		{"rule a {\n log = security\n verdict = failure\n service = \"S!\"\n pattern = \"%address%\"\n}\n", "bad service \"S!\"; "},
 		{"rule a {\n" GOOD " pattern = \"x%address%\"\n}\nrule a {\n}\n", ":7: "},
 		{"rule A_ {\n" GOOD " pattern = \"x%address%\"\n}\n", "bad rule name \"A_\"; "},
 		{"rule a {\n" GOOD " pattern = \"x%address%\"\n test = {\n\"x192.0.2.1 => 192.0.2.1 -\",\n\"y192.0.2.1 => 192.0.2.1 -\"}\n}\n",
@@ -550,6 +592,21 @@ static void a_bad_file_is_refused_with_line_and_remedy(void **state)
 		{"rule a {\n log = security\n service = x\n verdict = none\n half = user\n pattern = \"x\"\n}\n", "half is for failures"},
 		{"rule a {\n colour = blue\n}\n", ":2: "},
 		{"rule a {\n" GOOD " pattern = \"(*UTF)%address%\"\n}\n", ":5: rule a: pattern: "},
+		{"rule a {\n" GOOD " failures = 3\n# failures = 4\n failures = 9\n pattern = \"%address%\"\n}\n",
+		 ":7: failures is given twice in this rule, first on line 5; remove one"},
+		{"rule a {\n" GOOD " pattern = \"%address%\"\n pattern = \"b%address%\"\n}\n", ":6: pattern is given twice"},
+		{"rule a {\n" GOOD " pattern = \"%address%\"\n test = {\"192.0.2.1 => 192.0.2.1 -\"}\n test = {}\n}\n",
+		 ":7: test is given twice"},
+		{"rule a {\n" GOOD " pattern = \"a\\d+%address%\"\n}\n", ":5: a single backslash in double quotes, before \"d\"; write it twice"},
+		{"rule a {\n" GOOD " pattern = \"a${HOME}%address%\"\n}\n", ":5: ${ in double quotes"},
+		{"rule a {\n service = ${HOME}\n}\n", ":2: ${ would be filled in"},
+		{"rule a {\n log = security\n service = x\n verdict = none\n failures = 3\n pattern = \"x\"\n}\n",
+		 ":5: rule a: failures has no effect with this verdict; remove it"},
+		{"rule a {\n log = security\n service = x\n verdict = success\n block-time = 3\n pattern = \"x\"\n}\n",
+		 ":5: rule a: block-time has no effect with this verdict; "},
+		{"rule a {\n log = security\n service = x\n verdict = ban\n check-time = 3\n pattern = \"%address%\"\n}\n",
+		 ":5: rule a: check-time has no effect with this verdict; "},
+		{"rule a {\n" GOOD " half = user\n failures = 3\n pattern = \"%address%\"\n}\n", ":6: rule a: half and failures: "},
 		{"rule a {\n pattern = \"x", ":"},
 		{"rule a\n", ":"},
 		{"}\n", ":1: "},
@@ -648,6 +705,8 @@ int main(void)
 		cmocka_unit_test(halves_are_marked),
 		cmocka_unit_test(typed_text_never_names_another_address),
 		cmocka_unit_test(who_fails_and_who_logs_in_are_not_confused),
+		cmocka_unit_test(a_user_name_makes_nobody_immune_in_the_security_log),
+		cmocka_unit_test(typed_text_hides_nobody_in_the_security_log),
 		cmocka_unit_test(a_mail_line_is_read_up_to_its_subject),
 		cmocka_unit_test(a_very_long_hostile_line_ends_quickly),
 		cmocka_unit_test(a_bad_file_is_refused_with_line_and_remedy),

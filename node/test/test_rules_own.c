@@ -301,7 +301,7 @@ static void a_failregex_is_searched_for_behind_the_date(void **state)
 		"            ^ addr <ADDR>(?:,|$)\n"
 		"            anywhere <HOST>\\b\n"
 		"            ^ tag <_place> <F-ALT_USER>a</F-ALT_USER> <<HOST>>\n"
-		"ignoreregex = ignore me\n_place = (?i)HERE\n");
+		"ignoreregex = ignore me\n_place = (?i:HERE)\n");
 	static const char *const rows[][2] = {
 		{"SMTP: bad joe from 192.0.2.7", "mail-host.1 192.0.2.7"}, {"IMAP: bad joe from 2001:db8::7", "mail-host.1 2001:db8::7"},
 		{"IMAP: bad joe from ::ffff:192.0.2.7", "mail-host.1 192.0.2.7"}, {"SMTP: bad joe from [2001:db8::7]", "mail-host.1 2001:db8::7"},
@@ -336,6 +336,137 @@ static void a_prefregex_cuts_what_the_failregex_sees(void **state)
 	assert_string_equal(reading(r, HEAD "SMTP: z 25 %192.0.2.7"), "pref.2 192.0.2.7");
 }
 
+/* As fail2ban searches: with a newline behind the line, and behind what a prefregex leaves of it. */
+static void an_expression_sees_a_newline_behind_the_line(void **state)
+{
+	kban_auto(rules_free) struct rules *r = load_text(
+		*state, "nl.conf",
+		"[Definition]\nfailregex = ^ a <HOST>[^,]\n ^ b <HOST>\\s\n ^ c <ADDR>\\W\n ^ d <HOST>$\n ^ e <HOST>\\Z\n"
+		" ^ f <HOST>:<F-PORT/>[^,]\n ^ g <F-USER>[^,]+</F-USER>,<IP4>\\n$\n ^ h <IP4> <F-USER>[^,]+</F-USER>\n");
+	struct rules_match m;
+	static const char with_user[] = HEAD "h 192.0.2.55 joe";
+
+	assert_string_equal(reading(r, HEAD "a 192.0.2.55"), "nl.1 192.0.2.55");
+	assert_string_equal(reading(r, HEAD "b 192.0.2.55"), "nl.2 192.0.2.55");
+	assert_string_equal(reading(r, HEAD "c 192.0.2.55"), "nl.3 192.0.2.55");
+	assert_string_equal(reading(r, HEAD "d 192.0.2.55"), "nl.4 192.0.2.55");
+	assert_string_equal(reading(r, HEAD "e 192.0.2.55"), "none");
+	assert_string_equal(reading(r, HEAD "f 192.0.2.55:12"), "nl.6 192.0.2.55");
+	assert_string_equal(reading(r, HEAD "g joe,192.0.2.55"), "nl.7 192.0.2.55");
+	assert_true(rules_match(r, with_user, sizeof(with_user) - 1, &m));
+	assert_true(m.user == with_user + sizeof(with_user) - 4 && m.user_len == 3);
+}
+
+static void a_newline_stands_behind_what_a_prefregex_leaves(void **state)
+{
+	kban_auto(rules_free) struct rules *r = load_text(
+		*state, "nl.conf", "[Definition]\nprefregex = ^ x <F-CONTENT>[^;]+</F-CONTENT>(?:;|$)\nfailregex = ^a <HOST>[^,]\n"
+				   " ^b <HOST>\\n\\n$\n");
+
+	assert_string_equal(reading(r, HEAD "x a 192.0.2.55; y"), "nl.1 192.0.2.55");
+	assert_string_equal(reading(r, HEAD "x a 192.0.2.55"), "nl.1 192.0.2.55");
+	assert_string_equal(reading(r, HEAD "x b 192.0.2.55"), "nl.2 192.0.2.55");
+	assert_string_equal(reading(r, HEAD "x b 192.0.2.55; y"), "none");
+}
+
+static void a_comment_behind_a_value_is_none_of_it(void **state)
+{
+	kban_auto(rules_free) struct rules *r = load_text(
+		*state, "c.conf", "[Definition] ; here\nfailregex = ^ a;b <IP4>$ ; and ; here\n  ^ c <IP4>$\t;here\n ; here\n ^ d <IP4>$\n");
+
+	assert_string_equal(reading(r, HEAD "a;b 192.0.2.7"), "c.1 192.0.2.7");
+	assert_string_equal(reading(r, HEAD "c 192.0.2.7"), "c.2 192.0.2.7");
+	assert_string_equal(reading(r, HEAD "d 192.0.2.7"), "c.3 192.0.2.7");
+}
+
+static void init_overrides_a_tag_and_no_name(void **state)
+{
+	kban_auto(rules_free) struct rules *r = load_text(
+		*state, "i.conf", "[Init]\nx = init\n[Definition]\nx = definition\nfailregex = ^ <x> %(x)s <IP4>$\n");
+
+	assert_string_equal(reading(r, HEAD "init definition 192.0.2.7"), "i.1 192.0.2.7");
+	assert_string_equal(reading(r, HEAD "definition definition 192.0.2.7"), "none");
+}
+
+/* 60 names of 60 names of ... of nothing. */
+static void names_within_names_cost_a_bounded_amount_of_work(void **state)
+{
+	static const char *const forms[] = {"%%(a%u)s", "<a%u>"};
+
+	for (size_t form = 0; form < KBAN_ARRAY_LEN(forms); form++) {
+		kban_auto(kban_free) void *memory = kban_zalloc(16384);
+		char *text = memory;
+		size_t n = (size_t)sprintf(text, "[Definition]\n");
+		for (unsigned i = 0; i < 9; i++) {
+			n += (size_t)sprintf(text + n, "a%u = ", i);
+			for (unsigned k = 0; k < 60; k++) {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+				n += (size_t)sprintf(text + n, forms[form], i + 1);
+#pragma GCC diagnostic pop
+			}
+			n += (size_t)sprintf(text + n, "\n");
+		}
+		sprintf(text + n, "a9 =\nfailregex = ^%s <HOST>\n", form ? "<a0>" : "%(a0)s");
+		refused(*state, "deep.conf", text, form ? ":12: " : ":12: too many names within names; write their values out");
+	}
+}
+
+/* A login's two lines, which Debian's filter for Kerio knows both. */
+static void a_line_that_a_built_in_rule_counts_counts_as_that_rules(void **state)
+{
+	struct rules_match m;
+
+	file_put(*state, "kerio.conf",
+		 DEFINITION "^ SMTP: User .* doesn't exist\\. Attempt from IP address <HOST>\\.?\n ^ Failed SMTP login from <HOST>\n"
+			    " ^ SPF check failed: The IP address '<HOST>'\n ^ new <HOST>\n ^ SMTP: AntiHammering: .* <HOST> is\n");
+	kban_auto(rules_free) struct rules *r = load_set(*state, false);
+
+	assert_true(rules_match(r, line_user, strlen(line_user), &m));
+	assert_string_equal(m.rule, "unknown-user");
+	assert_string_equal(m.service, "smtp");
+	assert_true(m.half == RULES_HALF_USER);
+	assert_string_equal(reading(r, HEAD "Failed SMTP login from 192.0.2.7 with SASL method LOGIN"), "failed-login 192.0.2.7");
+	assert_string_equal(reading(r, HEAD "SMTP: User x doesn't exist. Attempt from IP address 192.0.2.1. doesn't exist. Attempt from IP "
+					    "address 203.0.113.66."), "unknown-user 203.0.113.66");
+	assert_string_equal(reading(r, HEAD "SPF check failed: The IP address '192.0.2.7' is not in permitted set for sender 'a' (FAIL)"),
+			    "kerio.3 192.0.2.7");
+	assert_string_equal(reading(r, HEAD "new 192.0.2.7"), "kerio.4 192.0.2.7");
+}
+
+static void own_rules_are_as_many_as_there_may_be_beside_the_built_in_ones(void **state)
+{
+	kban_auto(kban_free) void *memory = kban_zalloc(128 * (RULES_MAX + 1));
+	char *text = memory;
+	struct folder *f = *state;
+	struct rules *r = NULL;
+	char *error = NULL;
+	size_t n = 0;
+
+	for (unsigned i = 0; i < RULES_MAX; i++)
+		n += (size_t)sprintf(text + n, "rule mine%u {\n" FAILURE " pattern = \"z%%address%%\"\n}\n", i);
+	file_put(f, "own.rules", text);
+	rules_free(load_set(f, false));
+	sprintf(text, "rule more {\n" FAILURE " pattern = \"z%%address%%\"\n}\n");
+	file_put(f, "more.rules", text);
+	const struct rules_set set = {.n = f->n, .paths = (const char *const *)f->files};
+	assert_true(rules_load(&r, &set, &error) < 0);
+	assert_non_null(strstr(error, "more.rules:5: more than 512 rules; remove some"));
+	free(error);
+}
+
+static void a_backslash_and_a_dollar_can_be_written(void **state)
+{
+	kban_auto(rules_free) struct rules *r = load_text(
+		*state, "own.rules",
+		"rule a {\n" FAILURE " pattern = \"a\\\\d[$]{1}%address%\"\n}\n"
+		"/* \"\\d\" */ // ${X}\n# \"\\d\"\n"
+		"rule b {\n" FAILURE " pattern = 'b\\d[${]%address%'\n}\n");
+
+	assert_string_equal(reading(r, HEAD "a1$192.0.2.7"), "a 192.0.2.7");
+	assert_string_equal(reading(r, HEAD "b1$192.0.2.7"), "b 192.0.2.7");
+}
+
 static void an_address_may_stand_in_the_prefregex(void **state)
 {
 	kban_auto(rules_free) struct rules *r = load_text(
@@ -362,6 +493,7 @@ static void pythons_syntax_is_read_as_python_does(void **state)
 		{"^ (.)<IP4>\\1$", "a192.0.2.7a", "a192.0.2.7b"},
 		{"^ <IP4>(.)\\2$", "192.0.2.7aa", "192.0.2.7ab"},
 		{"^ a|^ b<IP4>", "b192.0.2.7", "c192.0.2.7"},
+		{"(?i)(?m)A<IP4>$", "ba192.0.2.7", "b192.0.2.7"},
 		{"^ <tag><IP4></F-USER>$", "<tag>192.0.2.7</F-USER>", "192.0.2.7"},
 		{"^ (?s:.)a(?!b)(?<=a)<IP4>", "xa192.0.2.7", "xb192.0.2.7"},
 	};
@@ -403,6 +535,9 @@ static void a_bad_filter_is_refused_with_line_and_remedy(void **state)
 		{"[Definition]\na = %(b)s\nb = %(a)s\nfailregex = ^ %(a)s<HOST>\n", " refers to itself; break the circle"},
 		{"[Definition]\na = <a>x\nfailregex = ^ <a><HOST>\n", "; "},
 		{"[INCLUDES]\nbefore = common.conf\nafter = other.local\n" DEFINITION "^ <HOST>\n", ":3: other.local is not read; copy"},
+		{DEFINITION "^ a(?i)b<HOST>\n", ":2: failregex: \"(?i)\" in the middle"},
+		{DEFINITION "^ (?-i)b<HOST>\n", ":2: failregex: \"(?-i\" is not read"},
+		{DEFINITION "^ a <HOST>\nFailregex = ^ b <HOST>\n", ":3: failregex is given twice, first on line 2; remove one"},
 		{"[Init]\nmaxlines = 10\n" DEFINITION "^ <HOST>\n", ":2: maxlines is over 1"},
 		{"[Definition]\nprefregex = ^ (\nfailregex = ^ <HOST>\n", ":2: prefregex: missing closing"},
 		{"[Definition]\nignoreregex = (\nfailregex = ^ <HOST>\n", ":2: ignoreregex: missing closing"},
@@ -490,6 +625,14 @@ int main(void)
 		T(failing_tests_can_be_looked_at),
 		T(a_failregex_is_searched_for_behind_the_date),
 		T(a_prefregex_cuts_what_the_failregex_sees),
+		T(an_expression_sees_a_newline_behind_the_line),
+		T(a_newline_stands_behind_what_a_prefregex_leaves),
+		T(a_comment_behind_a_value_is_none_of_it),
+		T(init_overrides_a_tag_and_no_name),
+		T(names_within_names_cost_a_bounded_amount_of_work),
+		T(a_line_that_a_built_in_rule_counts_counts_as_that_rules),
+		T(own_rules_are_as_many_as_there_may_be_beside_the_built_in_ones),
+		T(a_backslash_and_a_dollar_can_be_written),
 		T(an_address_may_stand_in_the_prefregex),
 		T(pythons_syntax_is_read_as_python_does),
 		T(a_bad_filter_is_refused_with_line_and_remedy),

@@ -20,9 +20,9 @@ struct config {
 	bool fast, slow;
 };
 
-static const char *check_path(const char *value)
+static char *check_path(const char *value)
 {
-	return *value == '/' ? NULL : "write an absolute path";
+	return *value == '/' ? NULL : kban_strdup("write an absolute path");
 }
 
 #define AT(member) offsetof(struct config, member)
@@ -168,6 +168,28 @@ static void an_option_given_twice_is_refused(void **state)
 		":3: ports is given twice, first on line 1; remove one");
 }
 
+static void an_empty_list_takes_the_place_of_its_default(void **state)
+{
+	(void)state;
+	struct config c;
+	char *error;
+
+	assert_int_equal(load(&c, "identity = /x\nports = {}\n", &error), 0);
+	assert_int_equal(c.ports.n, 0);
+	assert_int_equal(c.listen.n, 1);
+	kban_conf_free(&c, table);
+	refused("ports = {1}\nidentity = /x\nports = {}\n",
+		": ports is given twice, first on line 1; remove one");
+}
+
+static void a_list_of_what_is_needed_is_not_empty(void **state)
+{
+	(void)state;
+	refused("# listen\nidentity = /x\n listen = {\n}\n",
+		":3: listen is an empty list; write at least one value, or remove it for the default "
+		"{\"tcp://*:7400\"}");
+}
+
 static void numbers_outside_their_range_are_refused(void **state)
 {
 	(void)state;
@@ -256,6 +278,8 @@ int main(void)
 		cmocka_unit_test(a_mistyped_name_gets_the_nearest_known_one),
 		cmocka_unit_test(a_missing_required_option_is_named),
 		cmocka_unit_test(an_option_given_twice_is_refused),
+		cmocka_unit_test(an_empty_list_takes_the_place_of_its_default),
+		cmocka_unit_test(a_list_of_what_is_needed_is_not_empty),
 		cmocka_unit_test(numbers_outside_their_range_are_refused),
 		cmocka_unit_test(texts_booleans_and_lists_are_checked),
 		cmocka_unit_test(a_list_has_a_limit),

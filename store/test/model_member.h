@@ -187,6 +187,9 @@ static enum kban_outcome m_policy(struct model *m, const struct now *now,
 	    p->history_ms == q->history_ms && p->ban_min_len4 == q->ban_min_len4 &&
 	    p->ban_min_len6 == q->ban_min_len6 && p->node_ban_max_ms == q->node_ban_max_ms)
 		return KBAN_OUTCOME_NO_CHANGE;
+	EACH (i, m->hours)
+		if (p->history_ms > q->history_ms && hour_is_old(m, &m->hours.v[i]))
+			REMOVE(m->hours, i);
 	m->policy = *p;
 	m->policy_seq = now->seq;
 	m->policy_at = m->t;

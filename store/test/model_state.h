@@ -269,7 +269,7 @@ uint64_t model_next_end(const struct model *m, uint64_t now)
 
 static bool unban_is_remembered(const struct model *m, const struct m_unban *u)
 {
-	return m->t < u->time + m->policy.history_ms;
+	return m->t < (u->time / M_HOUR + 1) * M_HOUR + m->policy.history_ms;
 }
 
 uint64_t model_unbanned_seq(const struct model *m, const struct kban_prefix *p)

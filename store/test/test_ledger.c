@@ -157,12 +157,30 @@ static void an_unban_is_forgotten_after_the_history_period(void **state)
 
 	assert_says(f, OP, UNBAN("192.0.2.7"), COUNTED);
 	assert_int_equal(ledger_unbanned_seq(f->ledger, &p), head(f));
-	f->now += 90 * DAY - 1;
+	f->now += HOUR - f->now % HOUR + 90 * DAY - 1; /* counted from the end of its hour */
 	assert_says(f, OP, UNBAN("192.0.2.8"), COUNTED);
 	assert_int_not_equal(ledger_unbanned_seq(f->ledger, &p), 0);
 	f->now += 1;
 	assert_says(f, OP, UNBAN("192.0.2.8"), COUNTED);
 	assert_int_equal(ledger_unbanned_seq(f->ledger, &p), 0);
+}
+
+static void whoever_does_not_know_of_a_forgotten_unban_is_late(void **state)
+{
+	struct fleet *f = *state;
+	uint64_t before;
+
+	f->now += HOUR - f->now % HOUR + 90 * DAY;
+	assert_says(f, OP, BAN("192.0.2.7", MINUTE), COUNTED);
+	before = head(f);
+	assert_says(f, OP, UNBAN("192.0.2.7"), COUNTED);
+	f->base = &before;
+	f->now += 90 * DAY; /* within the last hour of the period */
+	assert_says(f, N1, BAN("192.0.2.7", MINUTE), UNBANNED);
+	f->now += HOUR - 1;
+	assert_says(f, N1, BAN("192.0.2.7", MINUTE), UNBANNED);
+	f->now += 1;
+	assert_says(f, N1, BAN("192.0.2.7", MINUTE), HISTORY);
 }
 
 static void over_quota_puts_a_node_on_hold_until_it_is_released(void **state)
@@ -500,6 +518,7 @@ int main(void)
 		fleet_test(what_a_running_safe_range_covers_is_not_banned),
 		fleet_test(a_report_older_than_an_unban_does_not_bring_the_ban_back),
 		fleet_test(an_unban_is_forgotten_after_the_history_period),
+		fleet_test(whoever_does_not_know_of_a_forgotten_unban_is_late),
 		fleet_test(over_quota_puts_a_node_on_hold_until_it_is_released),
 		fleet_test(a_quota_is_of_one_hour_and_of_one_author_and_operators_have_none),
 		fleet_test(the_rest_of_a_report_over_quota_is_still_judged),

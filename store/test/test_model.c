@@ -174,6 +174,44 @@ static void assert_same_state(struct history *h)
 	assert_same_lookups(h, model_time(h->model) + any_duration(h));
 }
 
+struct told { /* the unbans of a history; a table that was full forgets for another reason */
+	size_t n;
+	struct {
+		struct kban_prefix prefix;
+		uint64_t seq;
+	} v[ENTRIES * EVENTS_MAX];
+	uint64_t start;
+};
+
+static void told_add(struct told *t, const struct history *h, const struct ledger_verdict *v)
+{
+	const struct line *l = &h->lines[h->lines_n - 1];
+	const struct ledger_principal *p = ledger_principal(h->ledger, &l->report.author);
+
+	for (size_t i = 0; i < v->outcomes_n; i++) {
+		if (l->events[i].kind != KBAN_EVENT_UNBAN || p->role != KBAN_ROLE_OPERATOR)
+			continue;
+		t->v[t->n].prefix = l->events[i].unban.prefix;
+		t->v[t->n++].seq = l->entry.seq;
+	}
+}
+
+/* An unban is forgotten only when every base from before it is late, and late bases stay late. */
+static void assert_forgotten_is_late(struct told *t, const struct history *h,
+				     const struct ledger_verdict *v)
+{
+	uint64_t start = ledger_history_start(h->ledger);
+
+	if (h->limits.unbans < ENTRIES)
+		return;
+	told_add(t, h, v);
+	for (size_t i = 0; i < t->n; i++)
+		assert_true(ledger_unbanned_seq(h->ledger, &t->v[i].prefix) >= t->v[i].seq ||
+			    start > t->v[i].seq);
+	assert_true(start >= t->start);
+	t->start = start;
+}
+
 static uint64_t outcome_counts[KBAN_OUTCOMES], refusal_counts[KBAN_REFUSALS];
 static uint64_t joins;
 
@@ -185,7 +223,7 @@ static void count_line(const struct line *l, const struct ledger_verdict *v)
 	joins += v->outcomes[0] == KBAN_OUTCOME_COUNTED && l->events[0].kind == KBAN_EVENT_JOIN;
 }
 
-static void fold_line(struct history *h)
+static void fold_line(struct history *h, struct told *t)
 {
 	const struct line *l = &h->lines[h->lines_n - 1];
 	struct ledger_observer o = {
@@ -209,6 +247,7 @@ static void fold_line(struct history *h)
 		assert_judged_well(&judged, &folded);
 	assert_observed(h, &before, &after);
 	assert_same_state(h);
+	assert_forgotten_is_late(t, h, &folded);
 }
 
 /* Without judging, observers or verdicts: they leave no trace. */
@@ -234,6 +273,7 @@ static void assert_second_fold(const struct history *h)
 static void history_run(uint64_t seed)
 {
 	struct history *h = kban_zalloc(sizeof(*h));
+	struct told *t = kban_zalloc(sizeof(*t));
 
 	h->chance.state = seed * 0x9e3779b97f4a7c15;
 	h->clock = 1700000000000 + below(&h->chance, LEDGER_DAY_MS);
@@ -245,11 +285,12 @@ static void history_run(uint64_t seed)
 			first_line(h);
 		else
 			next_line(h);
-		fold_line(h);
+		fold_line(h, t);
 	}
 	assert_second_fold(h);
 	ledger_free(h->ledger);
 	model_free(h->model);
+	free(t);
 	free(h);
 }
 

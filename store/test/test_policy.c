@@ -73,6 +73,49 @@ static void a_shorter_history_period_holds_from_the_next_entry(void **state)
 	assert_int_equal(f->ledger->unbans_n, 1);
 }
 
+/* Two hours are old by the short period, of which the table keeps the newest. */
+static void make_old_hours(struct fleet *f)
+{
+	assert_says(f, OP, POLICY(to->history_ms = DAY), COUNTED);
+	f->now += 2 * DAY;
+	assert_says(f, OP, UNBAN("198.51.100.1"), COUNTED);
+	f->now += HOUR;
+	assert_says(f, OP, UNBAN("192.0.2.1"), COUNTED);
+	f->now += 27 * HOUR;
+}
+
+static void a_longer_history_period_makes_nothing_young_again(void **state)
+{
+	struct fleet *f = *state;
+	uint64_t before;
+
+	make_old_hours(f);
+	before = head(f) - 1;
+	assert_says(f, OP, UNBAN("198.51.100.2"), COUNTED);
+	assert_int_equal(f->ledger->unbans_n, 1);
+	assert_int_equal(f->ledger->hours_n, 2);
+	assert_int_equal(ledger_history_start(f->ledger), head(f));
+	assert_says(f, OP, POLICY(to->history_ms = 90 * DAY), COUNTED);
+	assert_int_equal(f->ledger->hours_n, 1);
+	assert_int_equal(ledger_history_start(f->ledger), head(f) - 1);
+	f->base = &before; /* does not know of the forgotten unban */
+	assert_says(f, N1, BAN("192.0.2.1", HOUR), HISTORY);
+}
+
+static void a_history_period_that_is_not_longer_keeps_the_newest_old_hour(void **state)
+{
+	struct fleet *f = *state;
+
+	make_old_hours(f);
+	assert_says(f, OP, POLICY(to->history_ms = DAY; to->safe_max = 1), COUNTED);
+	assert_int_equal(f->ledger->hours_n, 2);
+	assert_says(f, OP, POLICY(to->history_ms = DAY + 1; to->safe_max = 4097),
+		    OUT_OF_RANGE);
+	assert_int_equal(f->ledger->hours_n, 2);
+	assert_says(f, OP, POLICY(to->history_ms = DAY + 1), COUNTED);
+	assert_int_equal(f->ledger->hours_n, 1);
+}
+
 static void what_a_new_history_period_makes_due_is_dropped_in_time(void **state)
 {
 	struct fleet *f = *state;
@@ -248,6 +291,8 @@ int main(void)
 		fleet_test(a_policy_is_in_range_and_replaces_the_whole),
 		fleet_test(a_policy_knows_who_set_it_and_when),
 		fleet_test(a_shorter_history_period_holds_from_the_next_entry),
+		fleet_test(a_longer_history_period_makes_nothing_young_again),
+		fleet_test(a_history_period_that_is_not_longer_keeps_the_newest_old_hour),
 		fleet_test(what_a_new_history_period_makes_due_is_dropped_in_time),
 		fleet_test(only_the_next_known_fold_version_is_taken),
 		fleet_test(an_event_of_a_later_fold_version_is_out_of_range),

@@ -433,6 +433,19 @@ static void an_epoch_is_begun_by_its_event(void **state)
 	assert_damaged(t, "the versions are out of range");
 }
 
+/* Or it would count twice, or before its time. */
+static void an_authors_counters_rise_with_the_places(void **state)
+{
+	struct told *t = *state;
+	struct kban_report *bans = &t->reports[at.n1_bans];
+	uint64_t newest = t->reports[at.node_reject].counter;
+
+	assert_true(bans->counter < newest);
+	bans->counter = newest;
+	assert_unproven(t, "is not newer than an earlier one of its author");
+	assert_int_equal(t->fault.seq, at.node_reject);
+}
+
 static void a_report_of_another_cluster_proves_nothing(void **state)
 {
 	struct told *t = *state;
@@ -510,6 +523,7 @@ int main(void)
 		told_test(an_unban_is_an_operators_and_of_this_prefix),
 		told_test(a_broker_is_where_its_event_says),
 		told_test(an_epoch_is_begun_by_its_event),
+		told_test(an_authors_counters_rise_with_the_places),
 		told_test(a_report_of_another_cluster_proves_nothing),
 		told_test(numbers_that_no_report_says_change_the_digest),
 		told_test(a_loaded_ledger_knows_what_will_be_gone),

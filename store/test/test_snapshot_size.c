@@ -136,11 +136,81 @@ static void many_bans_go_out_and_in(void **state)
 	items_free(&s);
 }
 
+/* Before any evidence was asked for: as many owners as there may be have a held range of one prefix,
+ * and inside it are bans. */
+#define OWNERS 65000U
+
+static void crowd(struct ledger *l, const struct kban_prefix *p)
+{
+	for (uint32_t i = 1; i <= OWNERS; i++) {
+		struct ledger_principal owner = {.role = KBAN_ROLE_NODE,
+						 .granted_seq = 1,
+						 .granted_index = 0};
+		struct ledger_safe range = {.prefix = *p, .state = LEDGER_SAFE_HELD, .seq = i + 2};
+		struct kban_hash keys_of[2];
+		uint8_t salt = 0;
+
+		for (size_t k = 0; k < 2; k++, salt++) {
+			struct kban_span parts[] = {kban_span(&i, sizeof(i)), kban_span(&salt, 1)};
+
+			kban_hash_spans(&keys_of[k], "owner", parts, 2);
+		}
+		memcpy(&owner.key, &keys_of[0], sizeof(owner.key));
+		memcpy(&owner.curve, &keys_of[1], sizeof(owner.curve));
+		snprintf(owner.name, sizeof(owner.name), "n%u", i);
+		owner.granted_seq = i + 1;
+		range.owner = &principal_add(l, &owner)->pub;
+		range.until_ms = i % 2 ? l->time_ms + i : 0;
+		safe_add(l, &range);
+	}
+}
+
+struct stream {
+	struct ledger_loading *loading;
+	const char *why;
+};
+
+static int load_one(void *arg, struct kban_span item)
+{
+	struct stream *s = arg;
+	int r = ledger_loading_item(s->loading, item);
+
+	s->why = r ? ledger_loading_why(s->loading) : NULL;
+	return r;
+}
+
+static void a_prefix_with_as_many_owners_as_there_may_be_is_read_in_seconds(void **state)
+{
+	static const struct kban_prefix wide = {KBAN_IPV4, 3, {0}};
+	kban_auto(ledger_free) struct ledger *l = NULL, *again = NULL;
+	kban_auto(ledger_loading_free) struct ledger_loading *loading = NULL;
+
+	(void)state;
+	ledger_new(&l, &keys[0].sign_public);
+	fold_many(l);
+	l->place.seq = OWNERS + many + 2; /* as if each had come in an entry of its own */
+	crowd(l, &wide);
+	ledger_loading_new(&loading, &keys[0].sign_public);
+
+	struct stream s = {loading, NULL};
+	double start = cpu_seconds();
+	int r = ledger_items_each(l, load_one, &s);
+
+	if (r)
+		fail_msg("%s", s.why);
+	assert_int_equal(ledger_loading_end(loading, &again), 0);
+	print_message("%u owners of one prefix, %zu bans inside: in %.2f s of CPU\n", OWNERS, many,
+		      cpu_seconds() - start);
+	assert_true(cpu_seconds() - start < 10);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_attacker_who_never_stops_leaves_few_reports_to_keep),
 		cmocka_unit_test(many_bans_go_out_and_in),
+		cmocka_unit_test(
+			a_prefix_with_as_many_owners_as_there_may_be_is_read_in_seconds),
 	};
 
 	kban_crypto_setup();
