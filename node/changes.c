@@ -54,6 +54,16 @@ static bool safe_here(const struct node *n, const struct kban_prefix *p, uint64_
 	return ledger_safe_covers(n->ledger, p, broker_ms, &n->self);
 }
 
+/* The /64 of our own address, gateway or resolver is our neighbours', the other mail servers maybe:
+ * it is not banned because of one of them. */
+static bool own_overlaps(const struct node *n, const struct kban_prefix *p)
+{
+	for (size_t i = 0; i < n->config.own_n; i++)
+		if (kban_prefix_overlaps(&n->excepted[i], p))
+			return true;
+	return false;
+}
+
 /* An excepted address inside exempts only itself, not its whole /64: the kernel has it among its
  * safe ones, which pass whatever is banned around them. A broker's exempts whatever holds it, since
  * the fold takes no such ban. */
@@ -63,6 +73,8 @@ const char *want_exempt(const struct node *n, const struct kban_prefix *p)
 		return "it is never banned (loopback, link-local, multicast)";
 	if (ledger_is_broker_address(n->ledger, p))
 		return "it is or holds the address of a broker";
+	if (own_overlaps(n, p))
+		return "it is this server's own network";
 	if (excepted_covers(n, p))
 		return "it is excepted on this server";
 	if (safe_here(n, p, node_broker_ms(n)))

@@ -58,6 +58,7 @@ struct node_config {
 	const struct kban_identity *identity;
 	size_t excepted_n; /* never blocked here, nor reported or banned by this node by themselves */
 	const struct kban_prefix *excepted;
+	size_t own_n; /* so many of the first are of this server's own network: nothing is banned that holds them */
 	char version[KBAN_VERSION_MAX + 1];
 	bool watching; /* nothing is blocked here, by configuration: said in heartbeats */
 };

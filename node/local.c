@@ -159,15 +159,16 @@ void local_collect(struct local *l, const struct local_paths *paths,
 		   const struct kban_identity *identity, const struct kban_strings *except)
 {
 	l->n = 0;
-	for (size_t i = 0; except && i < except->n; i++)
-		add_text(l, except->v[i], strlen(except->v[i]), "configured");
-	for (size_t i = 0; identity && i < identity->brokers_n; i++)
-		add_broker(l, identity->brokers[i].endpoint);
 	if (paths->interfaces)
 		add_interfaces(l);
 	each_line(l, paths->route4, route4_line);
 	each_line(l, paths->route6, route6_line);
 	each_line(l, paths->resolv, resolv_line);
+	l->own_n = l->n;
+	for (size_t i = 0; except && i < except->n; i++)
+		add_text(l, except->v[i], strlen(except->v[i]), "configured");
+	for (size_t i = 0; identity && i < identity->brokers_n; i++)
+		add_broker(l, identity->brokers[i].endpoint);
 }
 
 void local_log(const struct local *l)

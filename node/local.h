@@ -18,6 +18,7 @@ struct local {
 	size_t n;
 	struct kban_prefix v[LOCAL_MAX];
 	const char *why[LOCAL_MAX]; /* const words */
+	size_t own_n; /* the first so many were found here: own addresses, gateways, resolvers */
 };
 
 /* Where things are read; tests bring their own. NULL members are left out. */

@@ -287,7 +287,11 @@ static int start_node(struct app *a, char **error)
 	const struct node_ports ports = {
 		port_send, port_connect, port_disconnect, port_enforce, port_forget, port_random,
 		a};
-	struct node_config config = {&a->identity, a->local.n, a->local.v, KBAN_VERSION,
+	struct node_config config = {.identity = &a->identity,
+				     .excepted_n = a->local.n,
+				     .excepted = a->local.v,
+				     .own_n = a->local.own_n,
+				     .version = KBAN_VERSION,
 				     .watching = !strcmp(a->options.backend, "none")};
 	int r = store_lmdb_open(&a->store, a->options.data, &a->identity.cluster, error);
 

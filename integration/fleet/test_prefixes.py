@@ -198,6 +198,20 @@ def test_one_safe_or_excepted_address_neither_bans_nor_shelters_its_network(make
     fleet.agree()
 
 
+def test_a_servers_own_64_is_not_banned_with_an_attacker_in_it(make_fleet):
+    fleet = make_fleet(nodes=2)
+    n = fleet.nodes[0]
+    n.host.add_address("fd88::1")
+    n.restart()
+    fleet.agree()
+    n.attack("fd88::66")
+    n.attack("198.51.100.7")  # read after it
+    wait_in_kernels(fleet, ["198.51.100.7"])
+    assert fleet.bans() == {"198.51.100.7/32"}
+    with open(n.output) as f:
+        assert "fd88::/64 offended and is not banned: it is this server's own network" in f.read()
+
+
 def test_no_ports_in_the_configuration_close_everything(make_fleet):
     fleet = make_fleet(nodes=1, node_options={"ports": []})
     fleet.agree()

@@ -41,6 +41,7 @@ struct world {
 	struct store *store;
 	struct node *node;
 	struct kban_prefix excepted[1];
+	size_t own_n; /* 1: that one is this server's own */
 	size_t sent_n;
 	struct kban_message *sent[WORLD_SENT];
 	unsigned connects, disconnects, batches, alls, forgets;
@@ -271,7 +272,11 @@ static __attribute__((unused)) void node_up(struct world *w)
 					 world_forget,
 					 world_random,
 					 w};
-	struct node_config config = {&w->identity, 1, w->excepted, "0.1.0", false};
+	struct node_config config = {.identity = &w->identity,
+				     .excepted_n = 1,
+				     .excepted = w->excepted,
+				     .own_n = w->own_n,
+				     .version = "0.1.0"};
 	static struct kban_clock clock;
 	char *error = NULL;
 

@@ -44,6 +44,13 @@ static void an_excepted_address_exempts_itself_and_not_its_whole_network(void **
 	assert_true(node_spares(w->node, &w->excepted[0]));
 	struct kban_prefix beside = P("2001:db8:9:9::26");
 	assert_false(node_spares(w->node, &beside));
+	w->own_n = 1; /* as this server's own address it shelters its neighbours: other mail servers, maybe */
+	node_restart(w);
+	offend(w, "2001:db8:9:9::/64", 300 * S);
+	flush(w);
+	assert_int_equal(node_counts(w->node)->offences, 1);
+	assert_int_equal(rows_count(w, "o"), 1);
+	w->own_n = 0;
 	w->excepted[0] = P("2001:db8:8::/48");
 	node_restart(w);
 	offend(w, "2001:db8:8:8::/64", 300 * S);
