@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -32,8 +33,12 @@ static int setup(void **state)
 	int its;
 
 	w->clock = (struct kban_clock){now_of, now_of, &w->now};
-	if (openpty(&w->terminal, &its, NULL, NULL, NULL))
-		return -1;
+	/* A bare chroot may have no /dev/pts. */
+	if (openpty(&w->terminal, &its, NULL, NULL, NULL)) {
+		print_message("no terminal can be made here\n");
+		kban_free(w);
+		exit(77);
+	}
 	fcntl(w->terminal, F_SETFL, O_NONBLOCK);
 	w->ctx = (struct context){.err = fdopen(its, "w"), .clock = &w->clock};
 	*state = w;

@@ -30,6 +30,14 @@ START = 1_600_000_000  # line i of a list is stamped with START + i, so that fai
 ENV = {**os.environ, "TZ": "UTC", "LC_ALL": "C.UTF-8", "NO_COLOR": "1"}
 
 
+def terminal():
+    """Both ends of a terminal; a bare chroot may have no /dev/pts."""
+    try:
+        return pty.openpty()
+    except OSError as e:
+        pytest.skip(f"no terminal can be made here: {e}")
+
+
 def kbanctl(*argv, codes=(OK,), **kw):
     p = subprocess.run([BIN / "kbanctl", *map(str, argv)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENV, timeout=120, **kw)
     assert p.returncode in codes, p.stderr.decode()
@@ -397,7 +405,7 @@ def test_replay_places_syslog_lines_by_their_zone_and_leaves_out_those_without_a
 
 def on_terminal(*argv):
     """kbanctl with stdin a pipe, stdout a pipe, and a terminal for stderr."""
-    ours, its = pty.openpty()
+    ours, its = terminal()
     p = subprocess.Popen([BIN / "kbanctl", *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=its, env=ENV)
     os.close(its)
     os.set_blocking(ours, False)
