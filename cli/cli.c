@@ -136,7 +136,7 @@ int cli_reason(const struct context *ctx, struct kban_text *out)
 	*out = kban_text(text ? text : "");
 	if (!kban_text_valid(out->s, out->n, KBAN_TEXT_MAX))
 		return cli_fail(ctx, CLI_USAGE,
-				"--reason must be UTF-8 of at most %u bytes in one line",
+				"--reason (--why) must be UTF-8 of at most %u bytes in one line",
 				KBAN_TEXT_MAX);
 	return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0
  *
- * Private to the rules: rules.c (reading lines), rules_compile.c (patterns; with rules.c the only
- * ones that see PCRE2), rules_load.c (our own files; the only one that sees libconfuse) and
+ * Private to the rules: rules_envelope.c (what stands around a line's text), rules.c (what the
+ * text means), rules_compile.c (patterns; with rules.c the only ones that see PCRE2), rules_load.c (our own files; the only one that sees libconfuse) and
  * rules_text.c (what libconfuse would not say of them), rules_filter.c (fail2ban's files) and
  * rules_python.c (Python's regular expressions).
  */
@@ -9,6 +9,7 @@
 #define KBAN_NODE_RULES_INSIDE_H
 
 #include <stdarg.h>
+#include <string.h>
 
 #include "node/rules.h"
 
@@ -31,6 +32,17 @@ struct rules_text {
 	const char *p;
 	size_t n;
 };
+
+static inline void text_skip(struct rules_text *t, size_t n)
+{
+	t->p += n;
+	t->n -= n;
+}
+
+static inline bool text_starts(const struct rules_text *t, const char *with, size_t n)
+{
+	return t->n >= n && memcmp(t->p, with, n) == 0;
+}
 
 /* Memory for a copy of a line, or of a part of it. */
 struct rules_copy {

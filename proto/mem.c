@@ -51,6 +51,17 @@ char *kban_asprintf(const char *format, ...)
 	return or_die(n < 0 ? NULL : s);
 }
 
+int kban_explain(char **error, int result, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	int n = vasprintf(error, format, args);
+	va_end(args);
+	(void)or_die(n < 0 ? NULL : *error);
+	return result;
+}
+
 void kban_free(void *p)
 {
 	free(p);

@@ -28,6 +28,8 @@ void *kban_memdup(const void *p, size_t size);
 char *kban_strdup(const char *s);
 /* printf into memory of its own; the caller frees. */
 char *kban_asprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Such a sentence to *error, and the result that it explains. */
+int kban_explain(char **error, int result, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* free() behind a name that kban_auto() can use. */
 void kban_free(void *p);

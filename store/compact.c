@@ -7,7 +7,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,23 +67,9 @@ struct compact {
 	char *error;
 };
 
-static int compact_fail(char **error, int result, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-
-static int compact_fail(char **error, int result, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	if (vasprintf(error, format, args) < 0)
-		abort();
-	va_end(args);
-	return result;
-}
-
 static int store_failed(struct compact *c, int r)
 {
-	return compact_fail(&c->error, r, "the log was not compacted: %s", store_error(c->store));
+	return kban_explain(&c->error, r, "the log was not compacted: %s", store_error(c->store));
 }
 
 static unsigned step_size(const struct compact *c, unsigned size)
@@ -109,7 +94,7 @@ static int state_damaged(char **error, uint64_t seq, int r)
 		[SNAPSHOT_UNPROVEN] = "put a backup of the data folder back",
 	};
 
-	return compact_fail(error, results[r],
+	return kban_explain(error, results[r],
 			    "the state at entry %llu in the store cannot be used (%s); %s",
 			    (unsigned long long)seq, snapshot_result_name(r), remedies[r]);
 }
@@ -136,7 +121,7 @@ static int load_page(struct store *s, uint64_t seq, uint32_t n, struct ledger_lo
 	if (r == STORE_NOT_FOUND)
 		return NEXT;
 	if (r)
-		return compact_fail(error, r, "the state in the store cannot be read: %s",
+		return kban_explain(error, r, "the state in the store cannot be read: %s",
 				    store_error(s));
 	r = page_each(kban_span(bytes, len), load_item, loading);
 	if (r)
@@ -167,7 +152,7 @@ int compact_load(struct store *s, const struct kban_key *root, struct ledger **o
 	int r = store_head(s, &head);
 
 	if (r)
-		return compact_fail(error, r, "the log cannot be read: %s", store_error(s));
+		return kban_explain(error, r, "the log cannot be read: %s", store_error(s));
 	if (!head.horizon) {
 		ledger_new(out, root);
 		return 0;
@@ -269,7 +254,7 @@ static int phase_move(struct compact *c)
 	int r = staged_move(c->store, c->head.horizon, step_size(c, STEP_MOVES), &n);
 	if (r) {
 		store_abort(c->store);
-		return compact_fail(&c->error, r,
+		return kban_explain(&c->error, r,
 				    "the evidence in the store is damaged; move the data folder "
 				    "away and let it be filled from the broker");
 	}
@@ -307,13 +292,13 @@ static int fold_entry(void *arg, const struct kban_entry *e)
 		return STOP;
 	int bad = kban_report_decode(&r, &e->sealed);
 	if (bad)
-		return compact_fail(
+		return kban_explain(
 			&c->error, STORE_DAMAGED,
 			"entry %llu of the log is no report (%s): nothing is dropped; put a "
 			"backup of the data folder back",
 			(unsigned long long)e->seq, kban_report_result_name(bad));
 	if (ledger_stops_at(c->ledger, e, r))
-		return compact_fail(&c->error, STORE_NEWER_FORMAT,
+		return kban_explain(&c->error, STORE_NEWER_FORMAT,
 				    "entry %llu of the log needs a newer kban: install it",
 				    (unsigned long long)e->seq);
 	ledger_apply(c->ledger, e, r, NULL, NULL);
@@ -336,7 +321,7 @@ static int fold_compare(struct compact *c, uint64_t before)
 		if (kban_hash_equal(&stored, &c->place.chain))
 			return 0;
 	}
-	return compact_fail(
+	return kban_explain(
 		&c->error, STORE_DAMAGED,
 		"the log after entry %llu is not what was written there: its chain differs, and "
 		"nothing is dropped; put a backup of the data folder back",
@@ -509,7 +494,7 @@ int compact_step(struct compact *c, char **error)
 	if (r)
 		r = store_failed(c, r);
 	else if (c->head.horizon != (c->phase > PHASE_HORIZON ? c->place.seq : c->counts.from))
-		r = compact_fail(&c->error, -ESTALE,
+		r = kban_explain(&c->error, -ESTALE,
 				 "the horizon was moved while the log was compacted");
 	else
 		r = phases[c->phase](c);

@@ -2,7 +2,6 @@
 #include "store/install.h"
 
 #include <assert.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,27 +21,13 @@ struct install {
 	int bad; /* enum snapshot_result of an item */
 };
 
-static int install_fail(char **error, int result, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-
-static int install_fail(char **error, int result, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	if (vasprintf(error, format, args) < 0)
-		abort();
-	va_end(args);
-	return result;
-}
-
 static int state_refused(const struct install *i, int r, char **error)
 {
 	int result = r == SNAPSHOT_NEWER	? STORE_NEWER_FORMAT
 		     : r == SNAPSHOT_OTHER_ROOT ? STORE_OTHER_CLUSTER
 						: STORE_DAMAGED;
 
-	return install_fail(error, result, "the broker's state at entry %llu is refused: %s",
+	return kban_explain(error, result, "the broker's state at entry %llu is refused: %s",
 			    (unsigned long long)i->header.place.seq, snapshot_result_name(r));
 }
 
@@ -101,10 +86,10 @@ static int header_check(struct install *i, struct kban_span page, char **error)
 		return state_refused(i, i->bad, error);
 	int r = store_head(i->store, &head);
 	if (r)
-		return install_fail(error, r, "the log cannot be read: %s", store_error(i->store));
+		return kban_explain(error, r, "the log cannot be read: %s", store_error(i->store));
 	if (i->header.place.seq > head.place.seq)
 		return 0;
-	return install_fail(error, STORE_DAMAGED,
+	return kban_explain(error, STORE_DAMAGED,
 			    "the broker's state at entry %llu is refused: this log has come to "
 			    "entry %llu already",
 			    (unsigned long long)i->header.place.seq,
@@ -128,7 +113,7 @@ static int install_commit(struct install *i, char **error)
 {
 	int r = store_commit(i->store);
 
-	return r ? install_fail(error, r, "the broker's state cannot be stored: %s",
+	return r ? kban_explain(error, r, "the broker's state cannot be stored: %s",
 				store_error(i->store))
 		 : 0;
 }
@@ -178,14 +163,14 @@ static int entry_prove(struct install *i, const struct kban_entry *e, char **err
 	if (!bad && !kban_report_check(r, &e->sealed))
 		bad = KBAN_REPORT_BAD_SIGNATURE;
 	if (bad)
-		return install_fail(error,
+		return kban_explain(error,
 				    bad == KBAN_REPORT_UNKNOWN_EVENT ? STORE_NEWER_FORMAT
 								     : STORE_DAMAGED,
 				    "entry %llu, on which the broker's state rests, is refused: %s",
 				    (unsigned long long)e->seq, kban_report_result_name(bad));
 	if (!ledger_proof_take(i->proof, r, &fault))
 		return 0;
-	return install_fail(
+	return kban_explain(
 		error, STORE_DAMAGED,
 		"the broker's state is refused: a row (%s) rests on entry %llu, which %s",
 		fault.row, (unsigned long long)fault.seq, fault.why);
@@ -194,7 +179,7 @@ static int entry_prove(struct install *i, const struct kban_entry *e, char **err
 /* Entries rise: what is passed over will not come any more. */
 static int entry_missing(uint64_t seq, char **error)
 {
-	return install_fail(
+	return kban_explain(
 		error, STORE_DAMAGED,
 		"the broker's state is refused: it rests on entry %llu, which did not come",
 		(unsigned long long)seq);
@@ -230,12 +215,12 @@ static int entry_compare(struct install *i, const struct kban_entry *e, char **e
 	if (!r)
 		r = store_read(i->store, e->seq - 1, 1, own_hash, &own);
 	if (r && r != OWN_FOUND)
-		return install_fail(error, r, "the log cannot be read: %s",
+		return kban_explain(error, r, "the log cannot be read: %s",
 				    store_error(i->store));
 	kban_sealed_hash(&hash, &e->sealed);
 	if (own.seq == e->seq && kban_hash_equal(&hash, &own.hash))
 		return 0;
-	return install_fail(error, STORE_DAMAGED,
+	return kban_explain(error, STORE_DAMAGED,
 			    "the broker's state is refused: entry %llu, on which it rests, is "
 			    "not that one in this node's own log",
 			    (unsigned long long)e->seq);

@@ -197,6 +197,25 @@ static void the_envelope_gives_the_local_time(void **state)
 	assert_false(m.has_time);
 }
 
+static void a_day_that_no_month_has_is_no_envelope(void **state)
+{
+	static const struct {
+		const char *day;
+		bool is;
+	} days[] = {{"29/Feb/2024", true}, {"29/Feb/2023", false}, {"29/Feb/2000", true}, {"29/Feb/1900", false},
+		    {"31/Feb/2026", false}, {"31/Apr/2026", false}, {"30/Apr/2026", true}, {"31/Dec/2026", true}};
+	char line[160];
+	struct rules_match m;
+
+	(void)state;
+	for (size_t i = 0; i < KBAN_ARRAY_LEN(days); i++) {
+		int n = snprintf(line, sizeof(line), "[%s 19:43:42] SMTP: User a doesn't exist. Attempt from IP address 192.0.2.1.",
+				 days[i].day);
+		assert_true(n > 0);
+		assert_int_equal(match(line, &m), days[i].is);
+	}
+}
+
 static void a_text_without_an_envelope_is_no_line(void **state)
 {
 	static const char *const lines[] = {
@@ -699,6 +718,7 @@ int main(void)
 		cmocka_unit_test(blanks_marks_and_syslog_headers_change_nothing),
 		cmocka_unit_test(a_closing_dot_is_optional),
 		cmocka_unit_test(the_envelope_gives_the_local_time),
+		cmocka_unit_test(a_day_that_no_month_has_is_no_envelope),
 		cmocka_unit_test(a_text_without_an_envelope_is_no_line),
 		cmocka_unit_test(addresses_come_in_many_shapes_and_names_are_none),
 		cmocka_unit_test(services_are_read_from_the_prefix),
